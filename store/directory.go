@@ -1,0 +1,21 @@
+package store
+
+// Directory says who may enter a room (PROTOCOL.md section 9). Calls take effect in the order made, together
+// with those of [Log.Append]: a Lock made before an Append is stored no later than it.
+//
+// A room is known from its first Lock or Append until it is forgotten: when it has no stored messages and is not
+// held, which its last Release or the retention of its last message may bring about; a driver that outlives
+// restarts keeps what it finds at its start for 10 minutes. What the forgotten room's dropped mark said is from
+// then on said of every unknown room.
+type Directory interface {
+	// Claim marks the room as held and loads its state. When done, out is the outcome; else it comes through
+	// the sink, once. Between Claim and its outcome nothing is appended to the room.
+	// err: ErrBusy or ErrClosed, and nothing was done.
+	Claim(ref Ref, room string) (out Claimed, done bool, err error)
+	// Lock opens the room, which is held: access nil for everybody, else the SHA-256 of the access key.
+	// err: ErrBusy or ErrClosed, and nothing was done. Once taken it is kept: what a failing disk refuses is
+	// written as soon as the disk takes it, before any message of the room.
+	Lock(room string, access []byte) error
+	// Release: the room is held no longer; no members, nothing pending.
+	Release(room string)
+}

@@ -1,0 +1,151 @@
+package store
+
+import "errors"
+
+// ErrNameTaken: somebody else in the room has that name.
+var ErrNameTaken = errors.New("the name is taken")
+
+// User is one person in one room.
+type User struct {
+	ID   string // public; unique
+	Name string
+	Nick string // comparison key of Name (RFC 8266): unique in the room
+	Room string
+}
+
+// Users holds everybody in every room, in order of arrival. It belongs to one goroutine. A saved user is not
+// changed but by another Save.
+//
+// Find, FindName, Save, Delete and Count take constant time, amortised over a room's arrivals and departures.
+type Users struct {
+	byID  map[string]*entry
+	rooms map[string]*roster
+}
+
+// entry is a user's place.
+type entry struct {
+	user  User // as it was saved: the keys under which it is found
+	out   *User
+	index int // in its room's roster
+}
+
+// roster is a room's users. A departure leaves a hole, so that the others keep their place; when more than
+// half are holes the roster is closed up.
+type roster struct {
+	order []*entry // in order of arrival; nil: a hole
+	names map[string]*entry
+}
+
+// NewUsers makes an empty Users.
+func NewUsers() *Users {
+	return &Users{byID: make(map[string]*entry), rooms: make(map[string]*roster)}
+}
+
+// Find gives the user with that id, nil when there is none.
+func (u *Users) Find(id string) *User {
+	if e := u.byID[id]; e != nil {
+		return e.out
+	}
+	return nil
+}
+
+// FindName gives the user with that comparison key in the room, nil when there is none.
+func (u *Users) FindName(room, nick string) *User {
+	if r := u.rooms[room]; r != nil {
+		if e := r.names[nick]; e != nil {
+			return e.out
+		}
+	}
+	return nil
+}
+
+// Save adds the user as the room's last. One whose id is there already takes the new values and keeps its
+// place, or leaves its old room for the new one. Error: ErrNameTaken, and nothing has changed.
+func (u *Users) Save(user *User) error {
+	if other := u.FindName(user.Room, user.Nick); other != nil && other.ID != user.ID {
+		return ErrNameTaken
+	}
+	if e := u.byID[user.ID]; e != nil {
+		if e.user.Room == user.Room {
+			names := u.rooms[user.Room].names
+			delete(names, e.user.Nick)
+			names[user.Nick] = e
+			e.user, e.out = *user, user
+			return nil
+		}
+		u.Delete(user.ID)
+	}
+	r := u.rooms[user.Room]
+	if r == nil {
+		r = &roster{names: make(map[string]*entry, 1)}
+		u.rooms[user.Room] = r
+	}
+	e := &entry{user: *user, out: user, index: len(r.order)}
+	r.order = append(r.order, e)
+	r.names[user.Nick] = e
+	u.byID[user.ID] = e
+	return nil
+}
+
+// Delete removes the user with that id and gives it, nil when there is none.
+func (u *Users) Delete(id string) *User {
+	e := u.byID[id]
+	if e == nil {
+		return nil
+	}
+	delete(u.byID, id)
+	r := u.rooms[e.user.Room]
+	delete(r.names, e.user.Nick)
+	r.order[e.index] = nil
+	switch n := len(r.names); {
+	case n == 0:
+		delete(u.rooms, e.user.Room)
+	case n < len(r.order)/2:
+		r.closeUp()
+	}
+	return e.out
+}
+
+// InRoom gives at most limit users of the room in order of arrival, from the offset-th (0: the first).
+func (u *Users) InRoom(room string, offset, limit int) []*User {
+	r := u.rooms[room]
+	if r == nil || offset < 0 || limit <= 0 || offset >= len(r.names) {
+		return nil
+	}
+	users := make([]*User, 0, min(limit, len(r.names)-offset))
+	for _, e := range r.order {
+		if e == nil {
+			continue
+		}
+		if offset--; offset >= 0 {
+			continue
+		}
+		if users = append(users, e.out); len(users) == cap(users) {
+			break
+		}
+	}
+	return users
+}
+
+// Count says how many are in the room.
+func (u *Users) Count(room string) int {
+	if r := u.rooms[room]; r != nil {
+		return len(r.names)
+	}
+	return 0
+}
+
+// closeUp makes the roster anew without holes, so that a room which was large once gives its memory back.
+func (r *roster) closeUp() {
+	order := make([]*entry, 0, len(r.names))
+	names := make(map[string]*entry, len(r.names))
+	for _, e := range r.order {
+		if e == nil {
+			continue
+		}
+		e.index = len(order)
+		order = append(order, e)
+		names[e.user.Nick] = e
+	}
+	r.order, r.names = order, names
+}
