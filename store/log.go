@@ -40,6 +40,14 @@ var (
 	ErrClosed = errors.New("the message log is closed")
 )
 
+// Options is what every driver can be told.
+type Options struct {
+	History int              // messages kept a room; 0: no such bound
+	Retain  time.Duration    // how long they are kept; 0: no such bound
+	Bytes   int64            // [Memory] only: of all messages together; 0: 256 MiB
+	Now     func() time.Time // the clock; nil: time.Now
+}
+
 // Ref ties an outcome to its Append or Claim; the caller's own numbering.
 type Ref uint64
 
@@ -138,3 +146,6 @@ type Log interface {
 	// until it returns.
 	Close() error
 }
+
+// instant is t as drivers keep it.
+func instant(t time.Time) time.Time { return time.UnixMilli(t.UnixMilli()).UTC() }
