@@ -129,6 +129,8 @@ type Page struct {
 type Log interface {
 	// Epoch names the log that Seq counts in: random, made with the log.
 	Epoch() string
+	// First is the lowest number that this log may have given: what is below it is another log's.
+	First() int64
 	// Durability says how strong a reported message is: "memory", "disk" or "replicated".
 	Durability() string
 	// Append takes m, whose Seq is unset and whose At is the caller's clock. When done, out is the outcome and

@@ -26,6 +26,7 @@ const (
 type Memory struct {
 	opts  Options
 	epoch string
+	first int64
 
 	wake chan struct{} // holds one: there are trims to report
 	stop chan struct{}
@@ -49,12 +50,14 @@ func NewMemory(opts Options) *Memory {
 		opts.Now = time.Now
 	}
 	opts.Bytes = cmp.Or(opts.Bytes, defaultBytes)
+	boot := opts.Now().UnixMicro()
 	return &Memory{
 		opts:    opts,
 		epoch:   rand.Text(),
+		first:   boot + 1,
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
-		seq:     opts.Now().UnixMicro(),
+		seq:     boot,
 		rooms:   make(map[string]*memoryRoom),
 		trimmed: make(map[string]int64),
 	}
@@ -62,6 +65,9 @@ func NewMemory(opts Options) *Memory {
 
 // Epoch implements [Log].
 func (m *Memory) Epoch() string { return m.epoch }
+
+// First implements [Log].
+func (m *Memory) First() int64 { return m.first }
 
 // Durability implements [Log].
 func (m *Memory) Durability() string { return "memory" }
