@@ -85,22 +85,24 @@ func (s *socket) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write takes one frame: a pong or a close frame, as the library writes nothing
-// else (see corked for the exception). A pong is queued; a close frame is on the
-// wire when Write returns.
+// Write queues one frame: a pong or a close frame, as the library writes nothing
+// else (see corked for the exception). It never waits for the socket, so a peer
+// that does not read what it is sent can still be read from.
 func (s *socket) Write(b []byte) (int, error) {
 	switch {
 	case s.o.lib != nil && s.o.lib.collect(b):
 	case b[0]&0xf == opClose:
-		s.o.peerClose(slices.Clone(b))
+		s.o.libraryClose(slices.Clone(b))
 	default:
 		s.o.pong(slices.Clone(b))
 	}
 	return len(b), nil
 }
 
-// Close is the library's: the closing handshake is over, or has failed.
+// Close is the library's: the closing handshake is over as soon as its close
+// frame is on the wire, or has failed.
 func (s *socket) Close() error {
+	s.o.awaitClose()
 	if !s.o.leave() {
 		return nil
 	}
@@ -108,15 +110,12 @@ func (s *socket) Close() error {
 }
 
 // finish ends a connection from its reader when the library reads no further. If
-// a close frame is out that the peer has not answered (a frame too large, or
-// against the protocol), what the peer still sends is read and thrown away for
-// up to closeTimeout: closing a socket with unread bytes resets it, and the
-// close frame could be lost with it.
+// that is because the library closed it (a frame too large, or against the
+// protocol), what the peer still sends is read and thrown away until it has seen
+// the close frame, for closeTimeout at the most: closing a socket with unread
+// bytes resets it, and the close frame could be lost with it.
 func (o *outlet) finish() {
-	o.mu.Lock()
-	linger := o.stage == stageSent
-	o.mu.Unlock()
-	if linger {
+	if o.awaitClose() {
 		_, _ = io.Copy(io.Discard, o.conn) // ended by the outlet's timer at the latest
 	}
 	o.abort()

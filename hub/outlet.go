@@ -52,7 +52,7 @@ type outlet struct {
 	cut     bool // the writer is to give up what it took, at the next end of a frame
 	ours    bool // the close frame is the hub's
 	stage   closeStage
-	settled chan struct{} // closed at stageSent; made by the one who waits for it
+	settled chan struct{} // closed at stageSent; made by who waits for it
 	timer   *time.Timer   // closes the TCP connection in the end
 }
 
@@ -150,11 +150,13 @@ func (o *outlet) closeNow(code protocol.CloseCode, reason string) {
 	}
 }
 
-// peerClose sends the library's close frame: the answer to the peer's, or what
-// it has to say to a peer that breaks the rules. It returns when that is on the
-// wire, or never will be. When one of ours is out already it is left at that.
-func (o *outlet) peerClose(frame []byte) {
+// libraryClose queues the library's close frame: the answer to the peer's, or
+// what it has to say to a peer that breaks the rules. It passes what waits, since
+// the peer has no use for that any more. When one of ours is out already it is
+// left at that.
+func (o *outlet) libraryClose(frame []byte) {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.stage < stageTaken {
 		o.ours = false
 		o.dropQueue()
@@ -162,14 +164,28 @@ func (o *outlet) peerClose(frame []byte) {
 		o.queueClose(frame)
 		o.startTimer()
 	}
-	if o.stage >= stageSent {
+}
+
+// awaitClose waits until the library's close frame is on the wire, or never will
+// be, for closeTimeout at the most. It reports whether there is such a frame.
+func (o *outlet) awaitClose() bool {
+	o.mu.Lock()
+	if o.ours || o.stage == stageOpen || o.stage == stageGone {
 		o.mu.Unlock()
-		return
+		return false
 	}
-	settled := make(chan struct{})
-	o.settled = settled
+	var settled chan struct{}
+	if o.stage < stageSent {
+		if o.settled == nil {
+			o.settled = make(chan struct{})
+		}
+		settled = o.settled
+	}
 	o.mu.Unlock()
-	<-settled
+	if settled != nil {
+		<-settled
+	}
+	return true
 }
 
 // pong queues the library's answer to a ping. Of several that wait the newest

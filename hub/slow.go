@@ -34,8 +34,12 @@ func (r *remainder) peek(buf []byte) []byte {
 	run := r.list[0].frames
 	if len(run)-r.off > len(buf) {
 		end := frameEnd(run, r.off+1)
-		for more := end; more-r.off <= len(buf); more = frameEnd(run, end+1) {
-			end = more
+		for end-r.off < len(buf) {
+			_, size := frameSize(run[end:])
+			if end+size-r.off > len(buf) {
+				break
+			}
+			end += size
 		}
 		return run[r.off:end]
 	}
