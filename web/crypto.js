@@ -60,8 +60,9 @@ function escape(part) {
 
 /** @type {typeof T.parseLink} */
 export function parseLink(hash) {
-  const parts = hash.replace(/^#/, "").split("/").map(unescape);
-  if (parts.length === 1 && parts[0] === "") return { kind: "none" };
+  const fragment = hash.replace(/^#/, "");
+  if (fragment === "") return { kind: "none" };
+  const parts = fragment.split("/").map(unescape);
   const room = prepare(parts[0] ?? "");
   if (room === "" || parts.length > 2) return { kind: "incomplete", room };
   if (parts.length === 1) {
