@@ -81,7 +81,7 @@ type Claimed struct {
 
 // RoomState is what the log knows of a room.
 type RoomState struct {
-	Known   bool      // the room was opened and has messages, is held, or is in its 10 minutes after a restart
+	Known   bool      // the room was opened, by a Lock or a message, and not forgotten since
 	Lock    []byte    // SHA-256 of access; nil: an open room
 	Seq     int64     // newest number ever given in the room, or Dropped when that is larger; 0: none ever
 	Dropped int64     // highest number ever dropped from the room; of an unknown room, from all forgotten rooms

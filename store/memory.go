@@ -5,7 +5,6 @@ import (
 	"container/heap"
 	"context"
 	"crypto/rand"
-	"maps"
 	"sync"
 	"time"
 )
@@ -38,8 +37,7 @@ type Memory struct {
 	seq     int64
 	bytes   int64
 	dropped int64 // the highest mark of all forgotten rooms
-	rooms   map[string]*memoryRoom
-	peak    int      // how large the map of rooms has grown
+	rooms   index[*memoryRoom]
 	used    roomHeap // rooms with messages, that with the most bytes first
 	trimmed map[string]int64
 }
@@ -58,7 +56,6 @@ func NewMemory(opts Options) *Memory {
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		seq:     boot,
-		rooms:   make(map[string]*memoryRoom),
 		trimmed: make(map[string]int64),
 	}
 }
@@ -145,7 +142,7 @@ func (m *Memory) Read(ctx context.Context, room string, q Query) (Page, error) {
 	if err := m.check(); err != nil {
 		return Page{}, err
 	}
-	r := m.rooms[room]
+	r := m.rooms.get(room)
 	if r == nil {
 		return Page{Dropped: m.dropped}, nil
 	}
@@ -181,7 +178,7 @@ func (m *Memory) Lock(room string, access []byte) error {
 func (m *Memory) Release(room string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if r := m.rooms[room]; r != nil {
+	if r := m.rooms.get(room); r != nil {
 		r.held = false
 		m.forget(r)
 	}
@@ -189,11 +186,10 @@ func (m *Memory) Release(room string) {
 
 // room gives the room, made if need be with the mark of the unknown rooms.
 func (m *Memory) room(name string) *memoryRoom {
-	r := m.rooms[name]
+	r := m.rooms.get(name)
 	if r == nil {
 		r = &memoryRoom{name: name, dropped: m.dropped}
-		m.rooms[name] = r
-		m.peak = max(m.peak, len(m.rooms))
+		m.rooms.put(name, r)
 	}
 	return r
 }
@@ -217,19 +213,13 @@ func (m *Memory) drop(r *memoryRoom, n int) {
 	}
 }
 
-// forget lets go of a room that nobody holds and that has no messages. A Go map never shrinks, so after many
-// have gone it is made anew.
+// forget lets go of a room that nobody holds and that has no messages.
 func (m *Memory) forget(r *memoryRoom) {
 	if r.held || len(r.messages) > 0 {
 		return
 	}
-	delete(m.rooms, r.name)
+	m.rooms.remove(r.name)
 	m.dropped = max(m.dropped, r.dropped)
-	if m.peak > 1024 && len(m.rooms) < m.peak/4 {
-		rooms := make(map[string]*memoryRoom, len(m.rooms))
-		maps.Copy(rooms, m.rooms)
-		m.rooms, m.peak = rooms, len(rooms)
-	}
 }
 
 // sweep is the goroutine that drops what is too old, and reports what was dropped.

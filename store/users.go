@@ -18,8 +18,8 @@ type User struct {
 //
 // Find, FindName, Save, Delete and Count take constant time, amortised over a room's arrivals and departures.
 type Users struct {
-	byID  map[string]*entry
-	rooms map[string]*roster
+	byID  index[*entry]
+	rooms index[*roster]
 }
 
 // entry is a user's place.
@@ -38,12 +38,12 @@ type roster struct {
 
 // NewUsers makes an empty Users.
 func NewUsers() *Users {
-	return &Users{byID: make(map[string]*entry), rooms: make(map[string]*roster)}
+	return new(Users)
 }
 
 // Find gives the user with that id, nil when there is none.
 func (u *Users) Find(id string) *User {
-	if e := u.byID[id]; e != nil {
+	if e := u.byID.get(id); e != nil {
 		return e.out
 	}
 	return nil
@@ -51,7 +51,7 @@ func (u *Users) Find(id string) *User {
 
 // FindName gives the user with that comparison key in the room, nil when there is none.
 func (u *Users) FindName(room, nick string) *User {
-	if r := u.rooms[room]; r != nil {
+	if r := u.rooms.get(room); r != nil {
 		if e := r.names[nick]; e != nil {
 			return e.out
 		}
@@ -65,9 +65,9 @@ func (u *Users) Save(user *User) error {
 	if other := u.FindName(user.Room, user.Nick); other != nil && other.ID != user.ID {
 		return ErrNameTaken
 	}
-	if e := u.byID[user.ID]; e != nil {
+	if e := u.byID.get(user.ID); e != nil {
 		if e.user.Room == user.Room {
-			names := u.rooms[user.Room].names
+			names := u.rooms.get(user.Room).names
 			delete(names, e.user.Nick)
 			names[user.Nick] = e
 			e.user, e.out = *user, user
@@ -75,31 +75,31 @@ func (u *Users) Save(user *User) error {
 		}
 		u.Delete(user.ID)
 	}
-	r := u.rooms[user.Room]
+	r := u.rooms.get(user.Room)
 	if r == nil {
 		r = &roster{names: make(map[string]*entry, 1)}
-		u.rooms[user.Room] = r
+		u.rooms.put(user.Room, r)
 	}
 	e := &entry{user: *user, out: user, index: len(r.order)}
 	r.order = append(r.order, e)
 	r.names[user.Nick] = e
-	u.byID[user.ID] = e
+	u.byID.put(user.ID, e)
 	return nil
 }
 
 // Delete removes the user with that id and gives it, nil when there is none.
 func (u *Users) Delete(id string) *User {
-	e := u.byID[id]
+	e := u.byID.get(id)
 	if e == nil {
 		return nil
 	}
-	delete(u.byID, id)
-	r := u.rooms[e.user.Room]
+	u.byID.remove(id)
+	r := u.rooms.get(e.user.Room)
 	delete(r.names, e.user.Nick)
 	r.order[e.index] = nil
 	switch n := len(r.names); {
 	case n == 0:
-		delete(u.rooms, e.user.Room)
+		u.rooms.remove(e.user.Room)
 	case n < len(r.order)/2:
 		r.closeUp()
 	}
@@ -108,7 +108,7 @@ func (u *Users) Delete(id string) *User {
 
 // InRoom gives at most limit users of the room in order of arrival, from the offset-th (0: the first).
 func (u *Users) InRoom(room string, offset, limit int) []*User {
-	r := u.rooms[room]
+	r := u.rooms.get(room)
 	if r == nil || offset < 0 || limit <= 0 || offset >= len(r.names) {
 		return nil
 	}
@@ -129,7 +129,7 @@ func (u *Users) InRoom(room string, offset, limit int) []*User {
 
 // Count says how many are in the room.
 func (u *Users) Count(room string) int {
-	if r := u.rooms[room]; r != nil {
+	if r := u.rooms.get(room); r != nil {
 		return len(r.names)
 	}
 	return 0
