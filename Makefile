@@ -1,0 +1,50 @@
+# What a developer of Parley does, by name. `make` alone lists it.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test lint fuzz bench chaos clean tools chromium
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## build, and start on http://localhost:8080
+	@echo "Parley is starting: open http://localhost:8080 (Ctrl-C ends it)"
+	./parley --allow-origin 'http://localhost:*'
+
+build: ## one static binary, ./parley
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o parley .
+
+test: tools chromium ## everything: Go with -race, JavaScript, a real browser
+	go test -race -timeout 20m ./...
+	npm test
+
+lint: tools ## gofmt, vet, staticcheck, tsc
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	npm run --silent lint
+
+fuzz: ## look for input that breaks the decoder, a minute long
+	go test -run '^$$' -fuzz FuzzRequest -fuzztime 1m ./protocol
+
+bench: ## the Go benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+chaos: ## two minutes of cuts, freezes and kills on the real binary
+	go test -count 1 -timeout 30m -v -run Chaos ./hub/chaos -chaos.duration 2m
+
+clean: ## remove what was built
+	rm -rf parley dist node_modules
+
+tools: node_modules/.package-lock.json
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	@touch $@
+
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+	{ echo "The tests drive a real browser: install Chromium (Debian: apt-get install chromium)."; exit 1; }

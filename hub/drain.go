@@ -1,0 +1,79 @@
+package hub
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"parley/protocol"
+)
+
+// drain is the end of a server in order (section 7). Owned by Run.
+type drain struct {
+	on      bool
+	closing bool // goodbyes have been said and 1012 is going out
+	done    bool // nothing is left to do: Run returns
+}
+
+const (
+	drainAfter   = time.Second      // from the goodbye to the closing of the connections
+	drainLinger  = 5 * time.Second  // for the peers to take their close frames
+	drainAtMost  = 25 * time.Second // in all; then what is left is cut off
+	restartGrace = time.Second      // what a successor needs before it listens
+)
+
+// Drain tells the hub to end: everybody gets goodbye, what was accepted is
+// finished, and each connection is closed with 1012. Run returns when that is
+// done, within 30 seconds; Drain waits for it, or for ctx.
+func (h *Hub) Drain(ctx context.Context) {
+	h.gate.shut()
+	h.post(drainRequested{})
+	select {
+	case <-h.stopped:
+	case <-ctx.Done():
+	}
+}
+
+// startDrain says goodbye. Those who come back to a successor shall not do so all
+// at once: each is told a time of its own, spread at the configured rate.
+func (h *Hub) startDrain() {
+	if h.draining.on {
+		return
+	}
+	h.draining.on = true
+	if len(h.clients) == 0 {
+		h.closeAll()
+		return
+	}
+	places := rand.Perm(len(h.clients))
+	i := 0
+	for c := range h.clients {
+		wait := drainAfter + restartGrace + time.Duration(float64(places[i])/h.cfg.DrainRate*float64(time.Second))
+		i++
+		h.send(c, appendText(nil, protocol.AppendGoodbye(nil, wait, "The server restarts.")))
+	}
+	h.timers.set(h.now.Add(drainAfter), h.closeAll)
+	h.timers.set(h.now.Add(drainAtMost), func() { h.draining.done = true })
+}
+
+// closeAll closes every connection once what was accepted has been answered.
+func (h *Hub) closeAll() {
+	if len(h.pending) > 0 || len(h.opening) > 0 {
+		h.timers.set(h.now.Add(10*time.Millisecond), h.closeAll)
+		return
+	}
+	h.flushAnswers()
+	for c := range h.clients {
+		h.end(c, protocol.CloseRestart)
+	}
+	h.draining.closing = true
+	h.timers.set(h.now.Add(drainLinger), func() { h.draining.done = true })
+	h.drained()
+}
+
+// drained ends the hub when the last connection is gone.
+func (h *Hub) drained() {
+	if h.draining.closing && len(h.clients) == 0 {
+		h.draining.done = true
+	}
+}

@@ -1,0 +1,340 @@
+package hub
+
+import (
+	"slices"
+
+	"parley/protocol"
+	"parley/store"
+)
+
+// pendingAppend is a message at the log: whom to answer.
+type pendingAppend struct {
+	c     *client
+	ackID int64
+	room  *room
+}
+
+// answer is an acknowledgement that stands behind the runs of its step.
+type answer struct {
+	c     *client
+	frame []byte
+}
+
+func (h *Hub) handleConnected(c *client) {
+	if h.draining.on {
+		c.out.closeWith(protocol.CloseRestart, protocol.CloseRestart.Reason())
+		c.ended = true
+	}
+	h.clients[c] = struct{}{}
+	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
+	c.pingAt = h.now.Add(h.cfg.PingInterval)
+	h.send(c, appendText(nil, protocol.AppendWelcome(nil, protocol.Welcome{
+		ID: c.id, Now: h.now, PingInterval: h.cfg.PingInterval,
+		MessageLimit: h.cfg.MessageLimit, History: h.cfg.History, Rate: h.cfg.Rate,
+	})))
+}
+
+// handleReceived does what a client asks, or puts it behind what its connection
+// still waits for: the order of a connection is the order of its requests.
+func (h *Hub) handleReceived(ev received) {
+	c := ev.c
+	if c.ended {
+		return
+	}
+	if c.blocked() || ev.isLogout() && c.inFlight > 0 {
+		h.wait(c, ev)
+		return
+	}
+	h.request(ev)
+}
+
+// blocked reports whether what the client sends next has to wait.
+func (c *client) blocked() bool { return len(c.waiting) > 0 || c.entering || c.reading }
+
+// wait puts a request behind those of its connection that are not through. What
+// does not fit is refused: nothing that a client sends grows without bound.
+func (h *Hub) wait(c *client, ev received) {
+	if len(c.waiting) >= maxWaiting || c.waitBytes+ev.size() > maxWaitingBytes {
+		h.fail(ev, protocol.NewError(protocol.CodeUnavailable))
+		return
+	}
+	c.waitBytes += ev.size()
+	c.waiting = append(c.waiting, ev)
+}
+
+// proceed goes on with what waited, until something has to wait again.
+func (h *Hub) proceed(c *client) {
+	for len(c.waiting) > 0 && !c.entering && !c.reading {
+		ev := c.waiting[0]
+		if ev.isLogout() && c.inFlight > 0 {
+			return
+		}
+		c.waiting[0] = received{}
+		c.waiting = c.waiting[1:]
+		c.waitBytes -= ev.size()
+		h.request(ev)
+	}
+	if len(c.waiting) == 0 {
+		c.waiting = nil
+	}
+	if c.lost && !c.ended && !c.blocked() {
+		h.gone(c)
+	}
+}
+
+// size is the text that a waiting request holds, in bytes.
+func (ev received) size() int {
+	if m, ok := ev.req.(*protocol.RoomMessage); ok {
+		return len(m.Literal)
+	}
+	return 0
+}
+
+func (ev received) isLogout() bool {
+	_, ok := ev.req.(*protocol.Logout)
+	return ok
+}
+
+// request is the table of contents of what a client may ask (section 3).
+func (h *Hub) request(ev received) {
+	c := ev.c
+	if ev.err != nil {
+		h.refuseRequest(ev)
+		return
+	}
+	c.badFrames = 0
+	if c.member == nil {
+		switch ev.req.(type) {
+		case *protocol.Login, *protocol.Ping:
+		default:
+			h.fail(ev, protocol.NewError(protocol.CodeNotLoggedIn))
+			return
+		}
+	}
+	switch req := ev.req.(type) {
+	case *protocol.Login:
+		h.handleLogin(ev, req)
+	case *protocol.Logout:
+		h.handleLogout(ev)
+	case *protocol.RoomMessage:
+		h.handleRoomMessage(ev, req)
+	case *protocol.Typing:
+		h.handleTyping(ev, req)
+	case *protocol.History:
+		h.handleHistory(ev, req)
+	case *protocol.Users:
+		h.handleUsers(ev, req)
+	case *protocol.Ping:
+		h.handlePing(ev)
+	}
+}
+
+// maxBadFrames is how many bad envelopes in a row a person at wscat may send.
+const maxBadFrames = 10
+
+// refuseRequest answers a request that failed before it came here.
+func (h *Hub) refuseRequest(ev received) {
+	c := ev.c
+	h.fail(ev, ev.err)
+	switch ev.err.Code {
+	case protocol.CodeBadEnvelope:
+		if c.badFrames++; c.badFrames >= maxBadFrames {
+			h.end(c, protocol.ClosePolicy)
+		}
+	case protocol.CodeRateLimited: // neither adds to a row of bad envelopes nor ends it
+	default:
+		c.badFrames = 0
+	}
+}
+
+// fail answers a request with an error (section 2).
+func (h *Hub) fail(ev received, err *protocol.Error) {
+	h.send(ev.c, appendText(nil, protocol.AppendError(nil, ev.ackID, ev.event, err)))
+}
+
+// handleRoomMessage gives the message to the log. It is sent to the room, and
+// acknowledged, once the log has it: nobody sees what a crash could lose.
+func (h *Hub) handleRoomMessage(ev received, req *protocol.RoomMessage) {
+	c, m := ev.c, ev.c.member
+	ref := h.ref()
+	msg := store.Message{
+		At: h.now, Room: m.room.name, From: m.Name, Nick: m.Nick, UserID: m.ID,
+		Key: req.Key, Body: req.Literal,
+	}
+	out, done, err := h.log.Append(ref, msg)
+	if err != nil {
+		h.fail(ev, protocol.NewError(protocol.CodeUnavailable))
+		return
+	}
+	p := pendingAppend{c, ev.ackID, m.room}
+	c.inFlight++
+	m.room.pending++
+	if !done {
+		h.pending[ref] = p
+		return
+	}
+	if out.Err == nil && !out.Duplicate {
+		msg.Seq, msg.At = out.Seq, out.At
+		h.stored(msg)
+	}
+	h.appended(p, ev.event, out)
+}
+
+// handleReport takes what a log that works on its own has done meanwhile.
+func (h *Hub) handleReport(r store.Report) {
+	for _, m := range r.Stored {
+		h.stored(m)
+	}
+	for _, out := range r.Appended {
+		p := h.pending[out.Ref]
+		delete(h.pending, out.Ref)
+		h.appended(p, protocol.EventRoomMessage, out)
+		h.proceed(p.c)
+	}
+	for _, t := range r.Trimmed {
+		h.trim(t)
+	}
+	for _, cl := range r.Claimed {
+		h.claimed(cl)
+	}
+}
+
+// appended answers the sender of a message. Its acknowledgement waits for the
+// end of the step, so that the message itself comes first.
+func (h *Hub) appended(p pendingAppend, event string, out store.Appended) {
+	p.c.inFlight--
+	p.room.pending--
+	if frame := h.appendedFrame(p, event, out); frame != nil && !p.c.ended {
+		h.answers = append(h.answers, answer{p.c, frame})
+	}
+	h.leaveIdle(p.room)
+}
+
+func (h *Hub) appendedFrame(p pendingAppend, event string, out store.Appended) []byte {
+	if out.Err != nil {
+		return appendText(nil, protocol.AppendError(nil, p.ackID, event, protocol.NewError(protocol.CodeUnavailable)))
+	}
+	if p.ackID == protocol.NoAck {
+		return nil
+	}
+	h.scratch = protocol.AppendStored(h.scratch[:0], p.ackID, out.Seq, out.At, h.log.Durability(), out.Duplicate)
+	return appendText(nil, h.scratch)
+}
+
+// handleTyping passes it on to the others, and keeps it nowhere. In a client's
+// queue a newer one takes the place of an older one of the same user.
+func (h *Hub) handleTyping(ev received, req *protocol.Typing) {
+	m := ev.c.member
+	if r := m.room; !h.large(r) {
+		h.flushRoom(r)
+		frame := appendText(nil, protocol.AppendTyping(nil, m.Name, m.ID, req.Typing))
+		for _, c := range r.clients {
+			if c != ev.c && !c.out.replace(slotTyping, m.ID, frame) {
+				h.slow = append(h.slow, c)
+			}
+		}
+	}
+	if ev.ackID != protocol.NoAck {
+		h.send(ev.c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+	}
+}
+
+func (h *Hub) handleUsers(ev received, req *protocol.Users) {
+	r := ev.c.member.room
+	people := appendPeople(nil, h.users.InRoom(r.name, req.Offset, req.Limit))
+	h.send(ev.c, appendText(nil, protocol.AppendUsersAck(nil, ev.ackID, people, r.count)))
+}
+
+// handlePing tells the user's id, or the connection's before a login.
+func (h *Hub) handlePing(ev received) {
+	id := ev.c.id
+	if ev.c.member != nil {
+		id = ev.c.member.ID
+	}
+	h.send(ev.c, appendText(nil, protocol.AppendPong(nil, ev.ackID, id, h.now)))
+}
+
+// handleHistory asks a log reader for the page: older messages are on disk, and
+// the hub waits for no disk. What comes after it on the same connection waits.
+func (h *Hub) handleHistory(ev received, req *protocol.History) {
+	r := ev.c.member.room
+	q := store.Query{Before: r.window.seq + 1, Limit: req.Limit, Bytes: answerBytes}
+	switch {
+	case req.Before >= 0:
+		q.Before = min(q.Before, req.Before)
+	case req.After >= 0:
+		q.After, q.Oldest = req.After, true
+	}
+	if q.Before <= 1 || q.After >= r.window.seq {
+		h.send(ev.c, appendText(nil, protocol.AppendHistoryAck(nil, ev.ackID, nil, false)))
+		return
+	}
+	if !h.readers.ask(page{c: ev.c, ackID: ev.ackID, room: r.name, query: q}) {
+		h.fail(ev, protocol.NewError(protocol.CodeUnavailable))
+		return
+	}
+	ev.c.reading = true
+	ev.c.inFlight++
+}
+
+// handlePage answers with what a log reader has read.
+func (h *Hub) handlePage(p page) {
+	c := p.c
+	if p.login != nil {
+		h.loginRead(p)
+		return
+	}
+	c.inFlight--
+	c.reading = false
+	h.send(c, p.answer())
+	h.proceed(c)
+}
+
+// sweep looks after every connection: pings, the silent, those that never log in.
+func (h *Hub) sweep() {
+	for c := range h.clients {
+		if c.ended {
+			continue
+		}
+		if c.member == nil && !c.entering && !c.loginBy.After(h.now) {
+			h.end(c, protocol.CloseLoginTimeout)
+			continue
+		}
+		if c.pingAt.After(h.now) {
+			continue
+		}
+		c.pingAt = h.now.Add(h.cfg.PingInterval)
+		if c.out.heard() {
+			c.silent = 0
+		} else if c.silent++; c.silent >= 2 {
+			c.out.abort()
+			h.drop(c)
+			continue
+		}
+		if !c.out.push(pingFrame) {
+			h.slow = append(h.slow, c)
+		}
+	}
+}
+
+// end closes a connection by a close frame, and is through with it.
+func (h *Hub) end(c *client, code protocol.CloseCode) {
+	if c.ended {
+		return
+	}
+	h.flushIfMember(c)
+	c.out.closeWith(code, code.Reason())
+	h.drop(c)
+}
+
+// dropSlow ends the connections whose queues have overflowed in this step.
+func (h *Hub) dropSlow() {
+	slow := slices.Clone(h.slow)
+	h.slow = h.slow[:0]
+	for _, c := range slow {
+		if !c.ended {
+			c.out.closeNow(protocol.CloseTryLater, protocol.CloseTryLater.Reason())
+			h.drop(c)
+		}
+	}
+}

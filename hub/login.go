@@ -1,0 +1,259 @@
+package hub
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"slices"
+
+	"parley/protocol"
+	"parley/store"
+)
+
+// A login is done in two steps (section 3). The first asks the directory for the
+// room, unless the hub has it, and the log for what the newcomer missed, unless
+// the room's window has it; events of the connection wait behind it. The second
+// is one go: nothing can come between its checks, the membership and the answer.
+
+// loginPage is a login on its way to the second step.
+type loginPage struct {
+	ev    received
+	req   *protocol.Login
+	tries int // how often the log was read for it
+}
+
+func (h *Hub) handleLogin(ev received, req *protocol.Login) {
+	c := ev.c
+	if c.member != nil {
+		h.renew(ev, req)
+		return
+	}
+	l := &loginPage{ev: ev, req: req}
+	r := h.rooms[req.Room]
+	if r == nil {
+		var err error
+		if r, err = h.openRoom(req.Room); err != nil {
+			h.fail(ev, protocol.NewError(protocol.CodeUnavailable))
+			return
+		}
+	}
+	if !r.ready {
+		c.entering = true
+		r.asking = append(r.asking, l)
+		return
+	}
+	h.login(l, nil)
+}
+
+// openRoom asks the directory for a room that the hub does not hold.
+func (h *Hub) openRoom(name string) (*room, error) {
+	ref := h.ref()
+	out, done, err := h.dir.Claim(ref, name)
+	if err != nil {
+		return nil, err
+	}
+	r := &room{name: name}
+	h.rooms[name] = r
+	if done {
+		h.restore(r, out.State)
+	} else {
+		h.opening[ref] = r
+	}
+	return r, nil
+}
+
+// claimed goes on with the logins that waited for a room.
+func (h *Hub) claimed(out store.Claimed) {
+	r := h.opening[out.Ref]
+	delete(h.opening, out.Ref)
+	asking := r.asking
+	r.asking = nil
+	if out.Err != nil {
+		h.release(r)
+	} else {
+		h.restore(r, out.State)
+		r.pending += len(asking)
+	}
+	for _, l := range asking {
+		c := l.ev.c
+		c.entering = false
+		if out.Err == nil {
+			r.pending--
+		}
+		switch {
+		case c.ended:
+		case out.Err != nil:
+			h.fail(l.ev, protocol.NewError(protocol.CodeUnavailable))
+		default:
+			h.login(l, nil)
+		}
+		h.proceed(c)
+	}
+	if out.Err == nil {
+		h.leaveIdle(r)
+	}
+}
+
+// restore takes over what the log knows of a room.
+func (h *Hub) restore(r *room, s store.RoomState) {
+	r.ready = true
+	r.opened, r.lock = s.Known, s.Lock
+	r.trimmed = s.Dropped
+	r.window.seq, r.window.from = s.Seq, s.From
+	for _, m := range s.Recent {
+		r.window.add(kept{m.Seq, slices.Clip(protocol.RoomMessageData(appendMessage(nil, m)))})
+	}
+	h.windows.touch(r, r.window.bytes)
+}
+
+// login is the second step, with what was read of the log for it, if it had to be.
+func (h *Hub) login(l *loginPage, read *page) {
+	c, r := l.ev.c, h.rooms[l.req.Room]
+	old, err := h.admit(r, l.req)
+	if err == nil {
+		h.flushRoom(r)
+		ack, whole := h.recall(r, l.req, read)
+		switch {
+		case !whole && h.readForLogin(l, r):
+			return
+		case !whole || h.fixLock(r, l.req) != nil:
+			err = protocol.NewError(protocol.CodeUnavailable)
+		default:
+			h.enter(c, r, l.req, old, &ack)
+			h.send(c, appendText(nil, protocol.AppendLoginAck(nil, l.ev.ackID, ack)))
+			if !ack.Resumed {
+				h.announce(r)
+			}
+			return
+		}
+	}
+	h.fail(l.ev, err)
+	h.leaveIdle(r)
+}
+
+// enter makes the client a member, the one that is there already or a new one, and
+// completes the answer.
+func (h *Hub) enter(c *client, r *room, req *protocol.Login, old *member, ack *protocol.LoginAck) {
+	ack.Resumed = old != nil && old.hasSession(req.Session)
+	if ack.Resumed {
+		h.resume(old, c)
+	} else {
+		if old != nil {
+			h.remove(old) // in grace, and makes way
+		}
+		h.join(c, r, req)
+	}
+	ack.User = c.member.wire()
+	ack.Users, ack.Count = h.people(r), r.count
+	ack.Epoch, ack.Seq = h.log.Epoch(), r.window.seq
+	ack.Locked = r.lock != nil
+}
+
+// admit checks whether the room takes the user, in the order of section 2. It
+// returns the member whose place the newcomer takes, if there is one.
+func (h *Hub) admit(r *room, req *protocol.Login) (*member, *protocol.Error) {
+	if r.opened && r.lock != nil && subtle.ConstantTimeCompare(r.lock, accessHash(req.Access)) != 1 {
+		return nil, protocol.NewError(protocol.CodeWrongKey)
+	}
+	if u := h.users.FindName(r.name, req.Nick); u != nil {
+		old := h.members[u.ID]
+		if old.client == nil || old.hasSession(req.Session) {
+			return old, nil
+		}
+		return nil, protocol.NewError(protocol.CodeNameTaken)
+	}
+	if r.count >= h.cfg.RoomLimit {
+		return nil, protocol.NewError(protocol.CodeRoomFull)
+	}
+	return nil, nil
+}
+
+// fixLock fixes whether the room is locked, by the first login that opens it
+// (section 9). The directory keeps it no later than the room's first message.
+func (h *Hub) fixLock(r *room, req *protocol.Login) error {
+	if r.opened {
+		return nil
+	}
+	var lock []byte
+	if req.Access != "" {
+		lock = accessHash(req.Access)
+	}
+	if err := h.dir.Lock(r.name, lock); err != nil {
+		return err
+	}
+	r.opened, r.lock = true, lock
+	return nil
+}
+
+// join makes somebody new a member of the room.
+func (h *Hub) join(c *client, r *room, req *protocol.Login) {
+	m := &member{
+		User: store.User{ID: h.newID(), Name: req.Name, Nick: req.Nick, Room: r.name},
+		room: r, client: c,
+	}
+	if req.Session != "" {
+		m.session = sessionHash(req.Session)
+	}
+	if err := h.users.Save(&m.User); err != nil {
+		panic("hub: " + err.Error()) // admit has looked
+	}
+	h.members[m.ID] = m
+	r.count++
+	r.people = nil
+	h.tell(r, true, m)
+	c.member = m
+	r.attach(c)
+}
+
+// leave takes a member out of its room and tells the others.
+func (h *Hub) leave(m *member) {
+	h.remove(m)
+	h.announce(m.room)
+	h.leaveIdle(m.room)
+}
+
+func (h *Hub) remove(m *member) {
+	r := m.room
+	h.flushRoom(r)
+	if c := m.client; c != nil {
+		r.detach(c)
+		c.member, m.client = nil, nil
+	}
+	h.users.Delete(m.ID)
+	delete(h.members, m.ID)
+	r.count--
+	r.people = nil
+	h.tell(r, false, m)
+}
+
+// handleLogout is carried out when all that the connection sent before it has
+// been answered; nothing of the room comes after its acknowledgement.
+func (h *Hub) handleLogout(ev received) {
+	c := ev.c
+	h.flushAnswers()
+	h.leave(c.member)
+	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
+	h.send(c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+}
+
+// renew answers a login on a connection that is logged in (section 3, Renewal).
+func (h *Hub) renew(ev received, req *protocol.Login) {
+	m := ev.c.member
+	if req.Room != m.Room || req.Nick != m.Nick || req.Session == "" || !m.hasSession(req.Session) {
+		h.fail(ev, protocol.NewError(protocol.CodeAlreadyLoggedIn))
+		return
+	}
+	h.send(ev.c, appendText(nil, protocol.AppendLoginAck(nil, ev.ackID, protocol.LoginAck{
+		Renewal: true, Resumed: true, User: m.wire(),
+		Epoch: h.log.Epoch(), Seq: m.room.window.seq, Locked: m.room.lock != nil,
+	})))
+}
+
+func (m *member) wire() protocol.User {
+	return protocol.User{ID: m.ID, Name: m.Name, Room: m.Room}
+}
+
+// accessHash is what the server keeps of an access key (section 9).
+func accessHash(access string) []byte {
+	sum := sha256.Sum256([]byte(access))
+	return sum[:]
+}

@@ -1,0 +1,93 @@
+package hub
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+
+	"parley/protocol"
+)
+
+// A user outlives its connection: while the grace period runs, or an old
+// connection still looks alive, a login with the same session is the same user
+// again (section 3, Resume).
+
+// sessionHash is what the hub keeps of a session.
+func sessionHash(session string) [32]byte { return sha256.Sum256([]byte(session)) }
+
+func (m *member) hasSession(session string) bool {
+	sum := sessionHash(session)
+	return m.session != [32]byte{} && subtle.ConstantTimeCompare(m.session[:], sum[:]) == 1
+}
+
+// handleDisconnected is the end of a connection, behind all that it asked.
+func (h *Hub) handleDisconnected(ev disconnected) {
+	c := ev.c
+	c.lost, c.goodbye = true, ev.goodbye
+	if c.ended || !c.blocked() {
+		h.gone(c)
+	}
+}
+
+func (h *Hub) gone(c *client) {
+	if m := c.member; m != nil && c.goodbye && !h.draining.on {
+		h.leave(m)
+	}
+	h.drop(c)
+}
+
+// drop is through with a connection: its user stays for the grace period, if it
+// can come back.
+func (h *Hub) drop(c *client) {
+	c.ended = true
+	c.waiting, c.waitBytes = nil, 0
+	if c.lost {
+		delete(h.clients, c)
+		h.drained()
+	}
+	m := c.member
+	if m == nil {
+		return
+	}
+	if h.draining.on {
+		h.depart(m) // nobody is told, and no grace runs out (section 7)
+		return
+	}
+	if m.session == [32]byte{} || h.cfg.Grace <= 0 {
+		h.leave(m)
+		return
+	}
+	h.depart(m)
+	m.absence++
+	absence := m.absence
+	h.timers.set(h.now.Add(h.cfg.Grace), func() {
+		if h.members[m.ID] == m && m.client == nil && m.absence == absence && !h.draining.on {
+			h.leave(m)
+		}
+	})
+}
+
+// depart parts a member from its connection.
+func (h *Hub) depart(m *member) {
+	h.flushRoom(m.room)
+	m.room.detach(m.client)
+	m.client.member, m.client = nil, nil
+}
+
+// resume gives a member another connection: nobody else sees a thing. The old
+// one, if it still looks alive, is closed, and nothing more of it is acted on.
+func (h *Hub) resume(m *member, c *client) {
+	if old := m.client; old != nil {
+		h.depart(m)
+		old.out.closeWith(protocol.CloseTakenOver, protocol.CloseTakenOver.Reason())
+		h.drop(old)
+	}
+	m.client, c.member = c, m
+	m.room.attach(c)
+}
+
+// flushIfMember hands out what the client's room has for it.
+func (h *Hub) flushIfMember(c *client) {
+	if c.member != nil {
+		h.flushRoom(c.member.room)
+	}
+}

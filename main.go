@@ -1,0 +1,82 @@
+// Parley is an end-to-end encrypted room-chat server in one binary.
+//
+// main reads flags and environment, wires the store, the hub and the routes, and
+// ends them in order. What there is to know about each is in its package.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is stamped by the build.
+var version = "dev"
+
+type cli struct {
+	Version kong.VersionFlag `help:"Print the version."`
+	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run the server (the default command)."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "parley:", oneLine(err))
+		os.Exit(1)
+	}
+}
+
+// exited is how kong's --help and --version end run.
+type exited struct{ code int }
+
+// run is main without the process around it: it ends when ctx does.
+func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(exited)
+			if !ok {
+				panic(r)
+			}
+			if e.code != 0 {
+				err = fmt.Errorf("exit status %d", e.code)
+			}
+		}
+	}()
+	parser, err := kong.New(&cli{},
+		kong.Name("parley"),
+		kong.Description("An end-to-end encrypted room-chat server. Every flag can be given in the environment too: --addr is PARLEY_ADDR."),
+		kong.DefaultEnvars("PARLEY"),
+		kong.Vars{"version": "parley " + version},
+		kong.Writers(stdout, os.Stderr),
+		kong.Exit(func(code int) { panic(exited{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	if err != nil {
+		return err
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return fmt.Errorf("%w (parley --help lists the flags)", err)
+	}
+	return command.Run()
+}
+
+// oneLine is an error as an operator wants to see it.
+func oneLine(err error) string {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	return err.Error()
+}
