@@ -99,5 +99,9 @@ func appendObjects(dst []byte, objects [][]byte) []byte {
 // appendMillis appends a duration in whole milliseconds, rounded up, so that who
 // waits for it does not come too early. A negative one is 0.
 func appendMillis(dst []byte, d time.Duration) []byte {
-	return strconv.AppendInt(dst, int64((max(d, 0)+time.Millisecond-1)/time.Millisecond), 10)
+	ms := int64(max(d, 0) / time.Millisecond)
+	if d > 0 && d%time.Millisecond > 0 {
+		ms++
+	}
+	return strconv.AppendInt(dst, ms, 10)
 }

@@ -27,7 +27,7 @@ const (
 // sentences is the catalogue: what a person reads of each code. Invalid has
 // none, because its sentence is made of its fields.
 var sentences = map[Code]string{
-	CodeBadEnvelope:     `This is no envelope. Send a JSON object like {"event": "ping", "ackId": 1}.`,
+	CodeBadEnvelope:     "This is no envelope: a JSON object with an event, and perhaps data and an ackId.",
 	CodeUnknownEvent:    "There is no such event.",
 	CodeAckRequired:     "This event needs an ackId. Nothing was done.",
 	CodeNotLoggedIn:     "Log in first.",
@@ -37,7 +37,7 @@ var sentences = map[Code]string{
 	CodeWrongKey:        "The room is locked with another key.",
 	CodeUnauthorized:    "A valid token for this room is required.",
 	CodeRateLimited:     "Too fast. Wait a moment.",
-	CodeUnavailable:     "The message log cannot take this now. Try again with the same key.",
+	CodeUnavailable:     "The message log cannot take this now. Try again, a message with the same key.",
 }
 
 // Error is a request's failure, told to who sent it (section 2). It never holds

@@ -110,9 +110,10 @@ type Parser struct {
 	Tokens       bool // tokens are used: a login's name may be absent, the token's counts
 }
 
-// Parse checks an envelope in the order of section 2: unknown_event,
-// ack_required, invalid. An invalid request is told about all its bad fields. The
-// request holds copies only: the frame's buffer may be reused when Parse returns.
+// Parse checks an envelope that Decode made, in the order of section 2:
+// unknown_event, ack_required, invalid. An invalid request is told about all its
+// bad fields. The request holds copies only: the frame's buffer may be reused when
+// Parse returns.
 func (p Parser) Parse(e Envelope) (Request, *Error) {
 	switch e.Event {
 	case EventLogin, EventLogout, EventHistory, EventUsers, EventPing:

@@ -63,9 +63,14 @@ func (p Parser) roomMessage(data jsontext.Value) (*RoomMessage, *Error) {
 	if f.errs == nil && 0 < len(r.Message) && len(r.Message) <= p.MessageLimit && (!keyed || isKey(r.Key)) {
 		return r, nil
 	}
+	fits := func(any) error {
+		if len(r.Message) > p.MessageLimit {
+			return fmt.Errorf("must be no more than %d bytes of UTF-8", p.MessageLimit)
+		}
+		return nil
+	}
 	return r, f.check(validation.ValidateStruct(r,
-		validation.Field(&r.Message, validation.Required, validation.Length(1, p.MessageLimit).
-			Error(fmt.Sprintf("must be no more than %d bytes of UTF-8", p.MessageLimit))),
+		validation.Field(&r.Message, validation.Required, validation.By(fits)),
 		validation.Field(&r.Key, secret(keyed, MaxSecret)),
 	))
 }

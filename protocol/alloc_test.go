@@ -1,0 +1,29 @@
+//go:build !race
+
+package protocol
+
+import "testing"
+
+// The hot path's allocations: what a request keeps, and nothing for a broadcast.
+func TestAllocations(t *testing.T) {
+	dst := make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(100, func() { AppendRoomMessage(dst, benchMessage) }); n != 0 {
+		t.Errorf("AppendRoomMessage allocates %v times", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { AppendStored(dst, 7, 1842, benchTime, "disk", true) }); n != 0 {
+		t.Errorf("AppendStored allocates %v times", n)
+	}
+	for _, f := range benchFrames {
+		limit := map[string]float64{"text": 2, "keyed": 3}[f.name]
+		if limit == 0 {
+			continue
+		}
+		frame := []byte(f.frame)
+		if n := testing.AllocsPerRun(100, func() {
+			e, _ := Decode(frame)
+			benchParser.Parse(e)
+		}); n > limit {
+			t.Errorf("%s: Decode and Parse allocate %v times, want %v", f.name, n, limit)
+		}
+	}
+}
