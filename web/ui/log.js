@@ -1,0 +1,283 @@
+/**
+ * The messages of a room: those of the server's log in the order of `seq`, one's own that wait below them, and
+ * between them what came, went or is missing.
+ */
+import { el, button } from "./dom.js";
+import { Entries } from "./entries.js";
+import { Comings, messageLine, missingLine, outboxLine } from "./line.js";
+
+/** @import { Gap, Message, Missing, OwnMessage, Room, User } from "../parley.js" */
+/** @import { Entry } from "./entries.js" */
+/** @import { View } from "./view.js" */
+
+/** Lines kept while the reader is at the newest end, and in any case; older ones are loaded again when scrolled to. */
+const KEPT = 1500;
+const MOST = 6000;
+const PAGE = 100;
+
+/**
+ * A stretch of the log that is not loaded: everything above `after` and below `before`.
+ * @typedef {Entry & { after: number, before: number, busy: boolean }} Hole
+ */
+
+export class Log {
+  element;
+  pending = el("div", "outbox");
+  entries;
+  watcher;
+  era = 0;
+  epoch = "";
+  /** @type {Map<Message, Entry>} */
+  shown = new Map();
+  /** @type {Map<string, Entry>} */
+  missing = new Map();
+  /** Own messages that wait, by key. @type {Map<string, HTMLElement>} */
+  waiting = new Map();
+  /** @type {Hole[]} */
+  holes = [];
+  /** To which the next coming or going is added. @type {Comings | undefined} */
+  comings;
+  /** Received, and not drawn yet. @type {Message[]} */
+  queue = [];
+  flushed = 0;
+  /** The newest `seq` that is shown. */
+  newest = 0;
+  /** @type {Room | undefined} */
+  room;
+  /** @type {(() => void)[]} */
+  subscribed = [];
+
+  /** An empty log, in place of the one before. @param {View} view */
+  constructor(view) {
+    this.view = view;
+    this.element = view.log;
+    this.element.replaceChildren(this.pending);
+    this.entries = new Entries(this.element, this.pending);
+    const nearby = { root: this.element, rootMargin: "800px 0px" };
+    this.watcher = new IntersectionObserver((seen) => this.reached(seen), nearby);
+    view.toEnd();
+  }
+
+  /** @param {Room} room */
+  attach(room) {
+    this.room = room;
+    this.epoch = room.epoch;
+    this.subscribed = [
+      room.on("message", (m) => this.receive(m)),
+      room.on("marks", (changed, missing) => this.judged(changed, missing)),
+      room.on("gap", (gap) => this.gap(gap)),
+      room.on("outbox", (changed) => this.own(changed)),
+      room.on("joined", (user) => this.notice("came", user)),
+      room.on("left", (user) => this.notice("went", user)),
+    ];
+    for (const m of room.outbox) this.own(m);
+  }
+
+  /** The room was left; what comes late is not drawn. */
+  close() {
+    this.room = undefined;
+    this.watcher.disconnect();
+    for (const unsubscribe of this.subscribed) unsubscribe();
+  }
+
+  /** Something of one's own was sent: to the newest end, and nothing is unread any more. */
+  toEnd() {
+    this.change(() => this.entries.divide(undefined), true);
+    this.view.toEnd();
+  }
+
+  /** Many may come in a burst: they are drawn together, 30 times a second at the most. @param {Message} m */
+  receive(m) {
+    this.queue.push(m);
+    if (this.queue.length > 1) return;
+    const rest = this.flushed + 33 - performance.now();
+    if (rest > 0) setTimeout(() => this.flush(), rest);
+    else queueMicrotask(() => this.flush());
+  }
+
+  flush() {
+    const messages = this.queue.splice(0);
+    if (!messages.length || !this.room) return;
+    this.sameEra();
+    const first = this.newest === 0 && this.era === 0;
+    this.flushed = performance.now();
+    this.change(() => this.put(messages), !messages[0].live);
+    this.view.added(messages.filter((m) => m.live && !m.own).length);
+    if (this.entries.list.length > (this.view.stuck ? KEPT * 1.3 : MOST)) this.trim();
+    if (first && this.room.more) this.hole(-1, messages[0].seq);
+  }
+
+  /** @param {Message[]} messages */
+  put(messages) {
+    for (const m of messages) {
+      if (this.shown.has(m)) continue;
+      const entry = { era: this.era, seq: m.seq, side: 0, element: messageLine(m), message: m };
+      this.entries.add(entry);
+      this.shown.set(m, entry);
+      if (m.seq > this.newest) {
+        this.newest = m.seq;
+        this.comings = undefined;
+      }
+      if (m.own && m.key) this.settled(m.key);
+    }
+  }
+
+  /**
+   * Changes the log under the reader's eyes.
+   * @param {() => void} change
+   * @param {boolean} quiet not to be read aloud: it was there before
+   */
+  change(change, quiet) {
+    if (quiet) this.element.setAttribute("aria-live", "off");
+    this.view.keep(() => {
+      change();
+      this.entries.settle();
+    });
+    if (quiet) setTimeout(() => this.element.removeAttribute("aria-live"), 100);
+  }
+
+  /** @param {Message[]} changed @param {Missing[]} missing */
+  judged(changed, missing) {
+    this.change(() => {
+      for (const m of changed) {
+        const entry = this.shown.get(m);
+        if (entry) this.entries.redraw(entry, messageLine(m));
+      }
+      const stays = new Set();
+      for (const { from, after, before, count } of missing) {
+        const id = `${before} ${after} ${count} ${from}`;
+        stays.add(id);
+        if (this.missing.has(id)) continue;
+        const entry = { era: this.era, seq: before, side: -1, element: missingLine(from, count) };
+        this.missing.set(id, entry);
+        this.entries.add(entry);
+      }
+      for (const [id, entry] of this.missing) {
+        if (stays.has(id)) continue;
+        this.missing.delete(id);
+        this.entries.remove(entry);
+      }
+    }, false);
+  }
+
+  /** @param {"came" | "went"} how @param {User} user */
+  notice(how, user) {
+    this.flush();
+    this.change(() => {
+      if (!this.comings) {
+        this.comings = new Comings();
+        this.entries.add({ era: this.era, seq: this.newest, side: 1, element: this.comings.element });
+      }
+      this.comings.add(how, user);
+    }, false);
+  }
+
+  /** One of one's own has changed its state. @param {OwnMessage} m */
+  own(m) {
+    const room = this.room;
+    if (!room) return;
+    const there = this.waiting.get(m.key);
+    const waits = room.outbox.some((other) => other.key === m.key);
+    // Sent, and its line comes by the log: until then this one stays.
+    const comes = m.state === "sent" && !!there && (m.receipt?.seq ?? 0) > this.newest && !m.receipt?.duplicate;
+    if (!waits && !comes) return this.settled(m.key);
+    const line = outboxLine(m, room.user.name, {
+      retry: (key) => void room.retry(key).catch(() => {}),
+      discard: (key) => room.discard(key),
+    });
+    this.view.keep(() => (there ? there.replaceWith(line) : this.pending.append(line)));
+    this.waiting.set(m.key, line);
+  }
+
+  /** @param {string} key */
+  settled(key) {
+    const line = this.waiting.get(key);
+    this.waiting.delete(key);
+    if (line) this.view.keep(() => line.remove());
+  }
+
+  /** The server may have begun another log, whose numbers do not compare with the old one's. */
+  sameEra() {
+    if (!this.room || this.room.epoch === this.epoch) return;
+    this.epoch = this.room.epoch;
+    this.era++;
+    this.newest = 0;
+    this.comings = undefined;
+    this.missing.clear();
+    for (const hole of this.holes.splice(0)) this.shut(hole, "What was here before is no longer kept.");
+  }
+
+  /** @param {Gap} gap */
+  gap({ reason, after, before }) {
+    this.flush();
+    const era = this.era;
+    this.sameEra();
+    if (reason === "too_many" && before !== null) return this.hole(after, before);
+    const element = el("p", "notice missing", "Messages are missing here that are no longer kept.");
+    this.change(() => this.entries.add({ era, seq: after, side: 2, element }), false);
+  }
+
+  /** @param {number} after -1: the beginning of the log @param {number} before */
+  hole(after, before) {
+    const element = el("div", "notice hole", button("Load earlier messages", () => void this.fill(hole)));
+    /** @type {Hole} */
+    const hole = { era: this.era, seq: after, side: 2, element, after, before, busy: false };
+    this.holes.push(hole);
+    this.change(() => this.entries.add(hole), true);
+    this.watcher.observe(element);
+  }
+
+  /** @param {IntersectionObserverEntry[]} seen */
+  reached(seen) {
+    for (const { isIntersecting, target } of seen) {
+      const hole = this.holes.find((h) => h.element === target);
+      if (isIntersecting && hole) void this.fill(hole);
+    }
+  }
+
+  /** Loads the newest page of what is not loaded; further ones as the reader comes near. @param {Hole} hole */
+  async fill(hole) {
+    const room = this.room;
+    if (hole.busy || !room || !room.joined) return;
+    hole.busy = true;
+    hole.element.classList.add("busy");
+    this.watcher.unobserve(hole.element);
+    try {
+      const page = await room.history({ before: hole.before, limit: PAGE });
+      if (room !== this.room || !this.holes.includes(hole)) return;
+      const messages = page.messages.filter((m) => m.seq > hole.after);
+      this.change(() => this.put(messages), true);
+      hole.before = messages[0]?.seq ?? hole.before;
+      if (!page.more || messages.length < page.messages.length) {
+        this.holes = this.holes.filter((other) => other !== hole);
+        this.change(() => this.shut(hole, hole.after < 0 ? "This is the beginning of what is kept." : ""), true);
+      }
+    } catch {
+      // The connection went; the button and the next scroll try again.
+    } finally {
+      hole.busy = false;
+      hole.element.classList.remove("busy");
+      if (this.holes.includes(hole)) this.watcher.observe(hole.element);
+    }
+  }
+
+  /** @param {Hole} hole @param {string} text what stays in its place */
+  shut(hole, text) {
+    this.watcher.unobserve(hole.element);
+    if (text) this.entries.redraw(hole, el("p", "notice", text));
+    else this.entries.remove(hole);
+  }
+
+  trim() {
+    this.view.keep(() => {
+      for (const entry of this.entries.trim(this.view.stuck ? KEPT : MOST)) {
+        if (entry.message) this.shown.delete(entry.message);
+        this.holes = this.holes.filter((hole) => hole !== entry);
+        for (const [id, mark] of this.missing) if (mark === entry) this.missing.delete(id);
+      }
+      this.entries.settle();
+    });
+    const oldest = this.entries.list.find((entry) => entry.message);
+    if (oldest?.era === this.era && !this.holes.some((hole) => hole.after < 0)) this.hole(-1, oldest.seq);
+  }
+}
