@@ -181,7 +181,7 @@ export class Socket extends Emitter<SocketEvents> {
   /**
    * Enters a room. Resolves when the server has let this user in. The messages of before (up to 50) come as
    * `message` events like all later ones, from the moment on when the first `message` handler is there: add handlers
-   * directly after the `await`.
+   * directly after the `await` (at most 1000 are held).
    *
    * Rejects with {@link ParleyError}: `name_taken`, `wrong_key`, `room_full`, `invalid` (see `fields`),
    * `unauthorized`, `mismatch`, `incomplete`, `insecure`, `timeout`, `aborted`, or `already_logged_in` when this
@@ -269,6 +269,8 @@ export interface Gap {
   after: number;
   /** … and below this; null: up to now. */
   before: number | null;
+  /** The server counts in another log than before: nothing below this line compares with what is above it. */
+  newLog: boolean;
   /** For `too_many`: fetches all of it, oldest first. For `expired`: an empty list. */
   fill(): Promise<Message[]>;
 }
@@ -283,7 +285,7 @@ export interface RoomEvents extends Record<string, any[]> {
   left: [user: User];
   /** Who is typing now, but for yourself; told at each change, and cleared by itself. */
   typing: [users: { id: string; name: string }[]];
-  /** A message of one's own has changed its state; and all that are not sent, in order. After a reload also for those restored. */
+  /** A message of one's own has changed its state; and all that are not sent, in order. Those of before a reload are in `room.outbox` after the join. */
   outbox: [changed: OwnMessage, all: OwnMessage[]];
   /** Judgements have changed: these messages (the same objects, new marks), and the whole list of what is missing. */
   marks: [changed: Message[], missing: Missing[]];
@@ -308,7 +310,7 @@ export class Room extends Emitter<RoomEvents> {
   readonly count: number;
   /** Names the log that `seq` counts in. */
   readonly epoch: string;
-  /** The newest `seq` that was handed over. */
+  /** The newest `seq` that was taken in. */
   readonly seq: number;
   /** At the join: there are messages older than the first one given; see `history`. */
   readonly more: boolean;
@@ -343,7 +345,7 @@ export class Room extends Emitter<RoomEvents> {
    * Messages that were given before are the same objects. `more`: there are further ones in that direction.
    */
   history(page?: { before?: number; after?: number; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
-  /** A page of the people, in order of arrival; `limit` 1–200, default 100. `users` gets them all by itself, in its time. */
+  /** A page of the people, in order of arrival; `limit` 1–200, default 100. `users` gets the first 2,000 by itself, in its time. */
   listUsers(page?: { offset?: number; limit?: number }): Promise<{ users: User[]; count: number }>;
   /** Call it at each key press with true: the others are told every 3 s at most. False, or a message sent, clears it. */
   typing(typing: boolean): void;
