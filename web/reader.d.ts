@@ -106,8 +106,8 @@ export class Reader {
   live(payload: Payload): Promise<Update>;
 
   /**
-   * The `messages` of an answer to `history`, with the `before` that was asked for, if any. It joins
-   * up with what is known above `before`. A page asked for with `after` joins up with what is known
+   * The `messages` of an answer to `history`, with the `before` that was asked for, if any: a `seq` that
+   * was there then. It joins up with what is known above it. A page asked for with `after` joins up with what is known
    * only if it brings a known message again: ask with `after` one less than a known `seq`
    * (retention may have dropped what came next, and `history` does not tell).
    */
