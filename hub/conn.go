@@ -99,7 +99,7 @@ func (s *socket) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Close is the library's: the closing handshake is over as soon as its close
+// Close is the library's: the closing handshake is over as soon as the close
 // frame is on the wire, or has failed.
 func (s *socket) Close() error {
 	s.o.awaitClose()
@@ -115,7 +115,11 @@ func (s *socket) Close() error {
 // the close frame, for closeTimeout at the most: closing a socket with unread
 // bytes resets it, and the close frame could be lost with it.
 func (o *outlet) finish() {
-	if o.awaitClose() {
+	o.mu.Lock()
+	linger := !o.ours && o.stage != stageOpen && o.stage != stageGone
+	o.mu.Unlock()
+	if linger {
+		o.awaitClose()
 		_, _ = io.Copy(io.Discard, o.conn) // ended by the outlet's timer at the latest
 	}
 	o.abort()

@@ -65,6 +65,7 @@ func newTransport(t *testing.T, pool *writers) *transport {
 			tr.server.Close()
 		}
 		tr.readers.Wait()
+		pool.flush()
 		pool.close()
 		if n := pool.total(); n != 0 {
 			t.Errorf("%d bytes still on the books", n)

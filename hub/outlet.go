@@ -19,8 +19,8 @@ type closeStage uint8
 
 const (
 	stageOpen   closeStage = iota
-	stageQueued            // a close frame stands at the end of the queue
-	stageTaken             // a writer has it
+	stageQueued            // a close frame stands behind the queue
+	stageTaken             // a writer is writing it
 	stageSent              // it is on the wire
 	stageGone              // the TCP connection is closed, or about to be
 )
@@ -47,10 +47,11 @@ type outlet struct {
 
 	mu      sync.Mutex
 	queue   queue
-	unsent  int  // bytes in the queue and in the writer's hands
-	busy    bool // a writer has it, or it is on its way to one
-	cut     bool // the writer is to give up what it took, at the next end of a frame
-	ours    bool // the close frame is the hub's
+	last    []byte // the close frame, at stageQueued
+	unsent  int    // bytes of both and in the writer's hands
+	busy    bool   // a writer has it, or it is on its way to one
+	cut     bool   // the writer is to give up what it took, at the next end of a frame
+	ours    bool   // the close frame is the hub's
 	stage   closeStage
 	settled chan struct{} // closed at stageSent; made by who waits for it
 	timer   *time.Timer   // closes the TCP connection in the end
@@ -142,7 +143,6 @@ func (o *outlet) closeNow(code protocol.CloseCode, reason string) {
 	case stageOpen, stageQueued:
 		o.ours = true
 		o.dropQueue()
-		o.cut = true
 		o.queueClose(closeFrame(code, reason))
 		fallthrough
 	case stageTaken:
@@ -160,32 +160,26 @@ func (o *outlet) libraryClose(frame []byte) {
 	if o.stage < stageTaken {
 		o.ours = false
 		o.dropQueue()
-		o.cut = true
 		o.queueClose(frame)
 		o.startTimer()
 	}
 }
 
-// awaitClose waits until the library's close frame is on the wire, or never will
-// be, for closeTimeout at the most. It reports whether there is such a frame.
-func (o *outlet) awaitClose() bool {
+// awaitClose waits until a close frame that is queued is on the wire, or never
+// will be, for closeTimeout at the most.
+func (o *outlet) awaitClose() {
 	o.mu.Lock()
-	if o.ours || o.stage == stageOpen || o.stage == stageGone {
+	if o.stage != stageQueued && o.stage != stageTaken {
 		o.mu.Unlock()
-		return false
+		return
 	}
-	var settled chan struct{}
-	if o.stage < stageSent {
-		if o.settled == nil {
-			o.settled = make(chan struct{})
-		}
-		settled = o.settled
+	o.startTimer()
+	if o.settled == nil {
+		o.settled = make(chan struct{})
 	}
+	settled := o.settled
 	o.mu.Unlock()
-	if settled != nil {
-		<-settled
-	}
-	return true
+	<-settled
 }
 
 // pong queues the library's answer to a ping. Of several that wait the newest
@@ -203,10 +197,10 @@ func (o *outlet) pong(frame []byte) {
 	}
 }
 
-// queueClose puts the last frame into the queue. Called with mu held.
+// queueClose puts the last frame behind the queue. Called with mu held.
 func (o *outlet) queueClose(frame []byte) {
 	o.stage = stageQueued
-	o.queue.add(entry{frames: frame}, -1)
+	o.last = frame
 	o.unsent += len(frame)
 	o.pool.unsent.Add(int64(len(frame)))
 	o.submit()
@@ -220,11 +214,15 @@ func (o *outlet) submit() {
 	}
 }
 
-// dropQueue forgets what waits. Called with mu held.
+// dropQueue forgets what waits, and has the writer give up what it took. Called
+// with mu held.
 func (o *outlet) dropQueue() {
-	o.unsent -= o.queue.bytes
-	o.pool.unsent.Add(-int64(o.queue.bytes))
+	n := o.queue.bytes + len(o.last)
+	o.unsent -= n
+	o.pool.unsent.Add(-int64(n))
 	o.queue.take(nil)
+	o.last = nil
+	o.cut = true
 }
 
 // startTimer bounds what is left of the connection. Called with mu held.
@@ -251,7 +249,6 @@ func (o *outlet) leave() bool {
 		return false
 	}
 	o.stage = stageGone
-	o.cut = true
 	o.dropQueue()
 	if o.timer != nil {
 		o.timer.Stop()
@@ -294,16 +291,19 @@ func (o *outlet) size() int {
 	return o.unsent
 }
 
-// take gives the writer what is queued; nothing when the connection is gone. The
-// queue goes on with spare.
+// take gives the writer what is queued, and the close frame by itself when
+// nothing else is: so it is known whether the peer can have seen it. The queue
+// goes on with spare.
 func (o *outlet) take(spare []entry) remainder {
 	o.mu.Lock()
-	if o.stage == stageQueued {
-		o.stage = stageTaken
-	}
 	o.cut = false
 	bytes := o.queue.bytes
 	r := remainder{list: o.queue.take(spare), bytes: bytes}
+	if len(r.list) == 0 && o.stage == stageQueued {
+		o.stage = stageTaken
+		r = remainder{list: []entry{{frames: o.last}}, bytes: len(o.last)}
+		o.last = nil
+	}
 	o.mu.Unlock()
 	if o.lib != nil {
 		r.list = o.lib.encode(r.list)
@@ -333,7 +333,7 @@ func (o *outlet) release(n int) (more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.unsent -= n
-	if len(o.queue.entries) > 0 {
+	if len(o.queue.entries) > 0 || o.stage == stageQueued {
 		return true
 	}
 	o.busy = false
