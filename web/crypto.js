@@ -49,13 +49,10 @@ export function makeLink(room, secret = "") {
   return "#" + parts.filter((part) => part !== "").map(escape).join("/");
 }
 
-/**
- * Messengers take these characters for markup, or for the sentence's end after the link.
- * @param {string} part
- */
+/** @param {string} part */
 function escape(part) {
-  const hex = (/** @type {string} */ c) => "%" + c.charCodeAt(0).toString(16).toUpperCase();
-  return encodeURIComponent(whole(part)).replace(/[!'()*._~]/g, hex);
+  // Messengers take these for markup, or for the end of the sentence that the link stands in.
+  return encodeURIComponent(whole(part)).replace(/[!'()*._~]/g, (c) => "%" + c.charCodeAt(0).toString(16));
 }
 
 /** @type {typeof T.parseLink} */
@@ -74,15 +71,12 @@ export function parseLink(hash) {
   return secret === "" ? { kind: "incomplete", room } : { kind: "private", room, secret };
 }
 
-/**
- * @param {string} part
- * @returns {string} "" when malformed: both mean that the link is incomplete
- */
+/** @param {string} part */
 function unescape(part) {
   try {
     return decodeURIComponent(part);
   } catch {
-    return "";
+    return ""; // malformed means what empty means: the link is incomplete
   }
 }
 
@@ -163,28 +157,13 @@ function read(json) {
   return typeof text === "string" && counted && isTime(at) ? { text, stream, n, at } : null;
 }
 
-/**
- * @param {unknown} n
- * @returns {n is number} the number of a message in its stream
- */
-function isNumber(n) {
-  return Number.isSafeInteger(n) && Number(n) > 0;
-}
+/** @param {unknown} n @returns {n is number} */
+const isNumber = (n) => typeof n === "number" && Number.isSafeInteger(n) && n > 0;
 
-/**
- * @param {unknown} at
- * @returns {at is number} milliseconds that Date can show
- */
-function isTime(at) {
-  return typeof at === "number" && Math.abs(at) <= MAX_TIME;
-}
+/** @param {unknown} at @returns {at is number} */
+const isTime = (at) => typeof at === "number" && Math.abs(at) <= MAX_TIME;
 
-/**
- * @param {string} text
- * @param {string} stream
- * @param {number} n
- * @param {number} at
- */
+/** @type {(text: string, stream: string, n: number, at: number) => Uint8Array<ArrayBuffer>} */
 function plaintext(text, stream, n, at) {
   const json = encoder.encode(JSON.stringify({ t: whole(text), s: stream, n, d: at }));
   const padded = new Uint8Array(Math.ceil(json.length / STEP) * STEP).fill(0x20);
@@ -196,24 +175,13 @@ function plaintext(text, stream, n, at) {
  * A text cut within an emoji ends in half a character, which JSON parsers elsewhere refuse.
  * @param {string} text
  */
-function whole(text) {
-  return text.replace(/\p{Cs}/gu, "\ufffd");
-}
+const whole = (text) => text.replace(/\p{Cs}/gu, "\ufffd");
 
-/**
- * The additional authenticated data: moved to another room, name or key, a message does not open.
- * @param {string} room
- * @param {string} from
- * @param {string} key
- */
-function boundTo(room, from, key) {
-  return encoder.encode(room + "\n" + from + "\n" + key);
-}
+/** @type {(room: string, from: string, key: string) => Uint8Array<ArrayBuffer>} */
+const boundTo = (room, from, key) => encoder.encode(room + "\n" + from + "\n" + key);
 
 /** @param {number} length */
-function random(length) {
-  return crypto.getRandomValues(new Uint8Array(length));
-}
+const random = (length) => crypto.getRandomValues(new Uint8Array(length));
 
 /** @param {Uint8Array} bytes */
 function toBase64(bytes) {

@@ -26,7 +26,7 @@ const CLOCKS = 5 * 60_000; // milliseconds that two clocks may be apart
 export class Reader {
   #keys;
   #limit;
-  #turn = Promise.resolve(/** @type {unknown} */ (undefined));
+  #turn = Promise.resolve(nothing());
   #ids = 0;
   #end = -1; // the seq up to which the newest stretch is loaded
   /** @type {Entry[]} */
@@ -82,9 +82,7 @@ export class Reader {
   #add(messages, widen) {
     const payloads = Array.isArray(messages) ? messages.filter(isPayload) : [];
     const opening = Promise.all(payloads.map((payload) => open(this.#keys, payload)));
-    const done = this.#turn.then(async () => this.#judge(payloads, await opening, widen));
-    this.#turn = done;
-    return done;
+    return (this.#turn = this.#turn.then(async () => this.#judge(payloads, await opening, widen)));
   }
 
   /**
@@ -94,12 +92,9 @@ export class Reader {
    * @returns {T.Update}
    */
   #judge(payloads, opened, widen) {
-    /** @type {Map<Entry, number>} */
-    const fresh = new Map();
-    /** @type {Set<Entry>} */
-    const changed = new Set();
-    /** @type {Set<Stream>} */
-    const doubtful = new Set();
+    const fresh = /** @type {Map<Entry, number>} */ (new Map());
+    const changed = /** @type {Set<Entry>} */ (new Set());
+    const doubtful = /** @type {Set<Stream>} */ (new Set());
     const range = { after: Infinity, before: -Infinity };
     payloads.forEach((payload, i) => {
       range.after = Math.min(range.after, payload.seq - 1);
@@ -109,8 +104,7 @@ export class Reader {
     });
     widen(range);
     if (this.#join(range)) for (const stream of this.#streams.values()) if (!stream.clean) doubtful.add(stream);
-    /** @type {T.Update} */
-    const update = { messages: [], changed: [], missing: [], found: [] };
+    const update = nothing();
     for (const stream of doubtful) this.#review(stream, changed, update);
     for (const [entry, i] of fresh) update.messages.push(describe(entry, payloads[i], opened[i] ?? null));
     update.messages.sort((a, b) => a.seq - b.seq || a.id - b.id);
@@ -173,8 +167,7 @@ export class Reader {
     let stream = this.#streams.get(name);
     if (!stream) this.#streams.set(name, (stream = { order: [], clean: true, marks: new Map() }));
     const { order } = stream;
-    const last = order.at(-1);
-    const next = !last || (last.n + 1 === entry.n && last.seq < entry.seq);
+    const next = follows(order.at(-1), entry);
     const at = next ? order.length : search(order, (other) => other.n >= entry.n);
     const known = order[at];
     if (known?.n !== entry.n) order.splice(at, 0, entry);
@@ -221,7 +214,7 @@ export class Reader {
       if (!old || old.last !== mark.last || old.after !== mark.after || old.before !== mark.before) update.missing.push(mark);
     }
     for (const id of marks.keys()) if (!stream.marks.has(id)) update.found.push(id);
-    stream.clean = order.every((entry, i) => i === 0 || follows(order[i - 1], entry));
+    stream.clean = order.every((entry, i) => follows(order[i - 1], entry));
   }
 
   /**
@@ -261,23 +254,17 @@ export class Reader {
     this.#streams.clear();
     this.#stretches = this.#stretches.filter((s) => s.before > floor + 1);
     this.#stretches[0].after = Math.max(this.#stretches[0].after, floor);
-    /** @type {Set<Stream>} */
-    const streams = new Set();
+    const streams = /** @type {Set<Stream>} */ (new Set());
     for (const entry of kept) {
       this.#keep(entry);
       if (entry.stream !== undefined) this.#number(entry, entry.stream, streams);
     }
-    for (const stream of streams) this.#review(stream, new Set(), { messages: [], changed: [], missing: [], found: [] });
+    for (const stream of streams) this.#review(stream, new Set(), nothing());
   }
 }
 
-/**
- * @param {Entry} low
- * @param {Entry} high
- */
-function follows(low, high) {
-  return low.n + 1 === high.n && low.seq < high.seq;
-}
+/** @type {(low: Entry | undefined, high: Entry) => boolean} */
+const follows = (low, high) => !low || (low.n + 1 === high.n && low.seq < high.seq);
 
 /**
  * The index of the first item that passes, in a list where all after it pass too.
@@ -297,30 +284,21 @@ function search(list, passes) {
 }
 
 /**
- * A payload that has no place in the room's order cannot be shown in it: the same as one withheld.
- * @param {T.Payload | null | undefined} payload
+ * What has no place in the room's order cannot be shown in it: the same as one withheld.
+ * @param {Partial<T.Payload> | null} payload
  */
-function isPayload(payload) {
-  return Number.isSafeInteger(payload?.seq) && typeof payload?.from === "string" && typeof payload.message === "string";
-}
+const isPayload = (payload) =>
+  Number.isSafeInteger(payload?.seq) && typeof payload?.from === "string" && typeof payload.message === "string";
 
-/**
- * @param {Entry} entry
- * @returns {T.Judged}
- */
-function judged({ id, seq, verdict, outOfOrder }) {
-  return { id, seq, verdict, outOfOrder };
-}
+/** @type {() => T.Update} */
+const nothing = () => ({ messages: [], changed: [], missing: [], found: [] });
 
-/**
- * @param {Entry} entry
- * @param {T.Payload} payload
- * @param {Opened | null} opened
- * @returns {T.Message}
- */
+/** @type {(entry: Entry) => T.Judged} */
+const judged = ({ id, seq, verdict, outOfOrder }) => ({ id, seq, verdict, outOfOrder });
+
+/** @type {(entry: Entry, payload: T.Payload, opened: Opened | null) => T.Message} */
 function describe(entry, { from, userId, at, key }, opened) {
-  const message = { ...judged(entry), from, userId, at, key };
-  const { text, at: sentAt } = entry.verdict === "repeated" ? {} : (opened ?? {});
+  const { text, at: sentAt } = (entry.verdict !== "repeated" && opened) || {};
   const clock = sentAt !== undefined && !(Math.abs(sentAt - Date.parse(at)) <= CLOCKS);
-  return { ...message, text, sentAt, clock };
+  return { ...judged(entry), from, userId, at, key, text, sentAt, clock };
 }

@@ -42,10 +42,10 @@ export class Member {
  * @param {Sealed} sealed
  * @param {number} seq
  * @param {Partial<Payload>} [altered]
- * @returns {Payload}
+ * @returns {Payload & Sealed}
  */
 export function put(sealed, seq, altered = {}) {
-  return { ...sealed, seq, ...altered };
+  return /** @type {Payload & Sealed} */ ({ ...sealed, seq, ...altered });
 }
 
 /** A page: keeps what the reader reported, and checks that it reports sensibly. */

@@ -6,7 +6,10 @@ import { test } from "node:test";
 import { Reader } from "../reader.js";
 import { keys, Member, Page, put } from "./private-room.js";
 
-/** @import {Payload} from "../reader.js" */
+/**
+ * @import {Payload, Update} from "../reader.js"
+ * @typedef {() => Promise<Update>} Delivery
+ */
 
 const SCHEDULES = 1500;
 
@@ -73,13 +76,12 @@ test("an honest room shows no mark, in whatever order its pages and events arriv
     const unsent = streams.map((sealed) => [...sealed]);
     const reader = new Reader(keys, random.chance(0.2) ? 8 : undefined);
     const page = new Page();
-    /** @type {(() => Promise<import("../reader.js").Update>)[] | null} on its way from the server, in order; null: not connected */
-    let wire = null;
-    /** @type {(() => Promise<import("../reader.js").Update>)[]} answers to `history`, handed over whenever the page comes to it */
+    let wire = /** @type {Delivery[] | undefined} */ (undefined); // on its way from the server, in order; undefined: not connected
+    /** @type {Delivery[]} answers to `history`, handed over whenever the page comes to it */
     const pages = [];
     /** @type {number | undefined} */
     let since;
-    const receive = async (/** @type {(() => Promise<import("../reader.js").Update>) | undefined} */ next) => {
+    const receive = async (/** @type {Delivery | undefined} */ next) => {
       if (next) page.apply(await next());
       assert.equal(page.marks.size, 0, `seed ${seed}: ${page.lines().join("\n")}`);
     };
@@ -107,8 +109,8 @@ test("an honest room shows no mark, in whatever order its pages and events arriv
       } else if (what < 6) {
         await receive(wire?.shift());
       } else if (what === 6) {
-        if (wire === null) connect();
-        else if (random.chance(0.4)) wire = null;
+        if (!wire) connect();
+        else if (random.chance(0.4)) wire = undefined;
       } else if (what === 7 && since !== undefined) {
         const before = 1 + random.below(server.seq + 1);
         const messages = server.log.filter((m) => m.seq < before).slice(-1 - random.below(6));
