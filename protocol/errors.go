@@ -22,6 +22,8 @@ const (
 	CodeUnauthorized    Code = "unauthorized"
 	CodeRateLimited     Code = "rate_limited"
 	CodeUnavailable     Code = "unavailable"
+	CodeForbidden       Code = "forbidden"
+	CodeNoSuchUser      Code = "no_such_user"
 )
 
 // sentences is the catalogue: what a person reads of each code. Invalid has
@@ -37,6 +39,8 @@ var sentences = map[Code]string{
 	CodeWrongKey:        "The room is locked with another key.",
 	CodeUnauthorized:    "A valid token for this room is required.",
 	CodeRateLimited:     "Too fast. Wait a moment.",
+	CodeForbidden:       "Only a moderator may do this.",
+	CodeNoSuchUser:      "Nobody in the room has that id.",
 	CodeUnavailable:     "The message log cannot take this now. Try again, a message with the same key.",
 }
 
@@ -85,6 +89,7 @@ const (
 	CloseNormal       CloseCode = 1000 // a normal end; the user leaves at once
 	CloseGoingAway    CloseCode = 1001 // the page went away; grace applies
 	CloseUnsupported  CloseCode = 1003 // a binary message
+	CloseNoStatus     CloseCode = 1005 // a close frame without a code: as 1000. Never sent (RFC 6455 section 7.4.1)
 	CloseNotUTF8      CloseCode = 1007 // a message that is not UTF-8
 	ClosePolicy       CloseCode = 1008 // bad frames in a row, or the rate limit exceeded for too long
 	CloseTooBig       CloseCode = 1009 // an envelope over the read limit

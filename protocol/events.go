@@ -9,6 +9,7 @@ const (
 	EventHistory     = "history"
 	EventUsers       = "users"
 	EventPing        = "ping"
+	EventKick        = "kick"
 )
 
 // The limits of section 3. Lengths are in characters, which are Unicode code
@@ -21,13 +22,14 @@ const (
 	MaxAccess            = 128
 	MaxHistory           = 200 // messages an answer to history
 	MaxUsers             = 200 // users an answer to users
+	MaxReason            = 123 // bytes of a kick's reason: what a close frame holds (RFC 6455 section 5.5)
 	defaultHistory       = 50
 	defaultUsers         = 100
 	absent         int64 = -1
 )
 
 // Request is a typed and valid request: one of *Login, *Logout, *RoomMessage,
-// *Typing, *History, *Users and *Ping, and nothing else.
+// *Typing, *History, *Users, *Ping and *Kick, and nothing else.
 type Request interface{ request() }
 
 // Login asks to enter a room, or to resume or renew a stay in it.
@@ -74,6 +76,12 @@ type Users struct {
 // Ping asks who the connection is, and the time.
 type Ping struct{}
 
+// Kick asks to remove somebody from the room; only a moderator may.
+type Kick struct {
+	ID     string `json:"id"`     // the user's id
+	Reason string `json:"reason"` // told to who is removed; "" when absent
+}
+
 func (*Login) request()       {}
 func (*Logout) request()      {}
 func (*RoomMessage) request() {}
@@ -81,6 +89,7 @@ func (*Typing) request()      {}
 func (*History) request()     {}
 func (*Users) request()       {}
 func (*Ping) request()        {}
+func (*Kick) request()        {}
 
 // known returns the constant for the name of a client's event, "" for another.
 func known(name []byte) string {
@@ -99,6 +108,8 @@ func known(name []byte) string {
 		return EventUsers
 	case EventPing:
 		return EventPing
+	case EventKick:
+		return EventKick
 	}
 	return ""
 }
@@ -116,7 +127,7 @@ type Parser struct {
 // Parse returns.
 func (p Parser) Parse(e Envelope) (Request, *Error) {
 	switch e.Event {
-	case EventLogin, EventLogout, EventHistory, EventUsers, EventPing:
+	case EventLogin, EventLogout, EventHistory, EventUsers, EventPing, EventKick:
 		if e.AckID == NoAck {
 			return nil, NewError(CodeAckRequired)
 		}
@@ -136,6 +147,8 @@ func (p Parser) Parse(e Envelope) (Request, *Error) {
 		return result(parseUsers(e.Data))
 	case EventPing:
 		return &Ping{}, nil // as logout
+	case EventKick:
+		return result(parseKick(e.Data))
 	}
 	return nil, NewError(CodeUnknownEvent)
 }

@@ -17,6 +17,7 @@ var (
 	typingNames  = []string{"typing"}
 	historyNames = []string{"before", "after", "limit"}
 	usersNames   = []string{"offset", "limit"}
+	kickNames    = []string{"id", "reason"}
 )
 
 func (p Parser) login(data jsontext.Value) (*Login, *Error) {
@@ -115,6 +116,16 @@ func parseUsers(data jsontext.Value) (*Users, *Error) {
 	return r, f.check(validation.ValidateStruct(r,
 		validation.Field(&r.Offset, validation.Min(0)),
 		validation.Field(&r.Limit, between(true, 1, MaxUsers)),
+	))
+}
+
+func parseKick(data jsontext.Value) (*Kick, *Error) {
+	f := fields{object: object{names: kickNames}}
+	f.load(data, notObject)
+	r := &Kick{ID: f.text("id"), Reason: f.text("reason")}
+	return r, f.check(validation.ValidateStruct(r,
+		validation.Field(&r.ID, validation.Required, validation.RuneLength(1, MaxSecret)),
+		validation.Field(&r.Reason, validation.Length(1, MaxReason), noControls),
 	))
 }
 
