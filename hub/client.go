@@ -27,6 +27,7 @@ type sender interface {
 	closeNow(code protocol.CloseCode, reason string)
 	abort()
 	heard() bool
+	size() int
 }
 
 // client is one connection.
@@ -47,10 +48,11 @@ type client struct {
 	badFrames int       // bad envelopes in a row
 	loginBy   time.Time // when it must have logged in
 	pingAt    time.Time
-	silent    int  // ping intervals without a sign of life
-	ended     bool // the hub is through with it: nothing that it sends is acted on
-	lost      bool // the connection is no more; what it sent before may still wait
-	goodbye   bool // with lost: it said so itself (section 3, Resume)
+	silent    int       // ping intervals without a sign of life
+	ended     bool      // the hub is through with it: nothing that it sends is acted on
+	lost      bool      // the connection is no more; what it sent before may still wait
+	goodbye   bool      // with lost: it said so itself (section 3, Resume)
+	expires   time.Time // of its token; zero without tokens
 
 	// Owned by the reader.
 	limiter      *rate.Limiter // nil when there is no rate limit
@@ -82,17 +84,27 @@ const keepFrame = 64 << 10
 // readLoop reads until the connection ends, and then tells the hub why. It is
 // the connection's only goroutine.
 func (h *Hub) readLoop(c *client, ws *websocket.Conn, o *outlet) {
+	since := time.Now()
 	var err error
 	for err == nil {
 		err = h.readFrame(c, ws, o)
 	}
-	code := websocket.CloseStatus(err)
-	normal := code == websocket.StatusNormalClosure || code == websocket.StatusNoStatusRcvd
-	goodbye := normal && !o.closing()
-	// The library has answered the peer's close frame; what is left is the socket.
-	o.abort()
+	ev := disconnected{c: c, code: protocol.CloseCode(max(0, websocket.CloseStatus(err)))}
+	by := "client"
+	if code := o.closeCode(); code != 0 {
+		ev.code, by = code, "server"
+	} else if errors.Is(err, websocket.ErrMessageTooBig) {
+		ev.code, by = protocol.CloseTooBig, "server"
+	} else if ev.code == 0 {
+		by = "nobody" // it broke
+	} else {
+		ev.goodbye = ev.code == protocol.CloseNormal || ev.code == protocol.CloseNoStatus
+	}
+	o.finish()
 	h.gate.leave(c.addr)
-	h.post(disconnected{c, goodbye})
+	h.logger.Info("connection ended", "id", c.id, "address", c.addr.String(), "by", by, "code", int(ev.code),
+		"reason", ev.code.Reason(), "after", time.Since(since).Round(time.Millisecond).String())
+	h.post(ev)
 }
 
 // readFrame reads one frame and hands what it asks to the hub. An error ends the
@@ -130,8 +142,8 @@ func (h *Hub) readFrame(c *client, ws *websocket.Conn, o *outlet) error {
 // rate_limited, bad_envelope, unknown_event, ack_required, invalid. Its error is
 // protocol.ErrNotUTF8.
 func (h *Hub) decode(c *client, frame []byte) (received, error) {
-	ev := received{c: c, ackID: protocol.NoAck}
-	wait := c.overRate(time.Now())
+	ev := received{c: c, ackID: protocol.NoAck, at: time.Now()}
+	wait := c.overRate(ev.at)
 	env, err := protocol.Decode(frame)
 	if errors.Is(err, protocol.ErrNotUTF8) {
 		return ev, err
@@ -146,6 +158,9 @@ func (h *Hub) decode(c *client, frame []byte) (received, error) {
 		ev.err = bad
 	default:
 		ev.req, ev.err = h.parser.Parse(env)
+	}
+	if login, ok := ev.req.(*protocol.Login); ok && ev.err == nil && h.cfg.Tokens != nil {
+		ev.grant, ev.err = h.cfg.Tokens.admit(login)
 	}
 	return ev, nil
 }
@@ -189,8 +204,9 @@ func (c *client) abusive(now time.Time) bool {
 // connections.
 type member struct {
 	store.User
-	room    *room
-	client  *client  // nil in grace
-	session [32]byte // SHA-256 of the session; zero when there is none
-	absence uint64   // counts its drops, so that a grace period knows its own
+	room      *room
+	client    *client  // nil in grace
+	session   [32]byte // SHA-256 of the session; zero when there is none
+	absence   uint64   // counts its drops, so that a grace period knows its own
+	moderator bool     // its token says so
 }

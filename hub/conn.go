@@ -116,7 +116,7 @@ func (s *socket) Close() error {
 // bytes resets it, and the close frame could be lost with it.
 func (o *outlet) finish() {
 	o.mu.Lock()
-	linger := !o.ours && o.stage != stageOpen && o.stage != stageGone
+	linger := o.ours == 0 && o.stage != stageOpen && o.stage != stageGone
 	o.mu.Unlock()
 	if linger {
 		o.awaitClose()

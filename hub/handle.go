@@ -2,6 +2,7 @@ package hub
 
 import (
 	"slices"
+	"time"
 
 	"parley/protocol"
 	"parley/store"
@@ -12,6 +13,8 @@ type pendingAppend struct {
 	c     *client
 	ackID int64
 	room  *room
+	given time.Time // when the log was given the message
+	came  time.Time // when it was received
 }
 
 // answer is an acknowledgement that stands behind the runs of its step.
@@ -30,7 +33,7 @@ func (h *Hub) handleConnected(c *client) {
 	c.pingAt = h.now.Add(h.cfg.PingInterval)
 	h.send(c, appendText(nil, protocol.AppendWelcome(nil, protocol.Welcome{
 		ID: c.id, Now: h.now, PingInterval: h.cfg.PingInterval,
-		MessageLimit: h.cfg.MessageLimit, History: h.cfg.History, Rate: h.cfg.Rate,
+		MessageLimit: h.cfg.MessageLimit, History: h.cfg.History, Rate: h.cfg.Rate, Tokens: h.cfg.Tokens != nil,
 	})))
 }
 
@@ -126,6 +129,8 @@ func (h *Hub) request(ev received) {
 		h.handleUsers(ev, req)
 	case *protocol.Ping:
 		h.handlePing(ev)
+	case *protocol.Kick:
+		h.handleKick(ev, req)
 	}
 }
 
@@ -149,6 +154,7 @@ func (h *Hub) refuseRequest(ev received) {
 
 // fail answers a request with an error (section 2).
 func (h *Hub) fail(ev received, err *protocol.Error) {
+	h.metrics.errors.WithLabelValues(string(err.Code)).Inc()
 	h.send(ev.c, appendText(nil, protocol.AppendError(nil, ev.ackID, ev.event, err)))
 }
 
@@ -166,7 +172,8 @@ func (h *Hub) handleRoomMessage(ev received, req *protocol.RoomMessage) {
 		h.fail(ev, protocol.NewError(protocol.CodeUnavailable))
 		return
 	}
-	p := pendingAppend{c, ev.ackID, m.room}
+	h.metrics.messages.Inc()
+	p := pendingAppend{c, ev.ackID, m.room, h.now, ev.at}
 	c.inFlight++
 	m.room.pending++
 	if !done {
@@ -204,6 +211,8 @@ func (h *Hub) handleReport(r store.Report) {
 func (h *Hub) appended(p pendingAppend, event string, out store.Appended) {
 	p.c.inFlight--
 	p.room.pending--
+	h.metrics.appendTime.Observe(h.now.Sub(p.given).Seconds())
+	h.metrics.ackTime.Observe(h.now.Sub(p.came).Seconds())
 	if frame := h.appendedFrame(p, event, out); frame != nil && !p.c.ended {
 		h.answers = append(h.answers, answer{p.c, frame})
 	}
@@ -292,8 +301,13 @@ func (h *Hub) handlePage(p page) {
 
 // sweep looks after every connection: pings, the silent, those that never log in.
 func (h *Hub) sweep() {
+	h.guesses.prune(h.now)
 	for c := range h.clients {
 		if c.ended {
+			continue
+		}
+		if c.member != nil && !c.expires.IsZero() && !c.expires.After(h.now) {
+			h.end(c, protocol.CloseTokenExpired)
 			continue
 		}
 		if c.member == nil && !c.entering && !c.loginBy.After(h.now) {
@@ -327,12 +341,40 @@ func (h *Hub) end(c *client, code protocol.CloseCode) {
 	h.drop(c)
 }
 
+// shed makes room when all queues together are over their limit: the slowest go
+// first.
+func (h *Hub) shed() {
+	over := h.writers.total() - h.cfg.QueuesLimit
+	if over <= 0 {
+		return
+	}
+	type waiting struct {
+		c    *client
+		size int
+	}
+	var all []waiting
+	for c := range h.clients {
+		if !c.ended {
+			all = append(all, waiting{c, c.out.size()})
+		}
+	}
+	slices.SortFunc(all, func(a, b waiting) int { return b.size - a.size })
+	for _, w := range all {
+		if over <= 0 {
+			return
+		}
+		h.slow = append(h.slow, w.c)
+		over -= int64(w.size)
+	}
+}
+
 // dropSlow ends the connections whose queues have overflowed in this step.
 func (h *Hub) dropSlow() {
 	slow := slices.Clone(h.slow)
 	h.slow = h.slow[:0]
 	for _, c := range slow {
 		if !c.ended {
+			h.metrics.slow.Inc()
 			c.out.closeNow(protocol.CloseTryLater, protocol.CloseTryLater.Reason())
 			h.drop(c)
 		}

@@ -29,6 +29,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"parley/protocol"
 	"parley/store"
 )
@@ -51,6 +53,10 @@ type Config struct {
 	Rate         float64       // events a second a connection; 0 is off
 	Burst        int           // events at once a connection
 	DrainRate    float64       // reconnections a second after a drain (section 7)
+	QueuesLimit  int64         // outbound bytes of all connections together
+
+	Tokens  *Tokens               // logins need a token; nil: they do not
+	Metrics prometheus.Registerer // where to register the metrics; nil: nowhere
 }
 
 // The defaults of Config, which are the defaults of the flags too.
@@ -65,6 +71,7 @@ const (
 	DefaultLoginTimeout = 5 * time.Minute
 	DefaultBurst        = 40
 	DefaultDrainRate    = 1000
+	DefaultQueuesLimit  = 512 << 20
 )
 
 // MaxMessageLimit is the largest message limit: an answer to a login holds at
@@ -81,6 +88,7 @@ type Hub struct {
 	inbox   chan event
 	readers *logReaders
 	writers *writers
+	metrics *Metrics
 	parser  protocol.Parser
 	stopped chan struct{} // closed when Run has ended: nobody reads the inbox any more
 	newID   func() string // makes public identifiers: of connections, of users
@@ -103,6 +111,7 @@ type Hub struct {
 	slow     []*client
 	scratch  []byte // one payload in the making
 	windows  windows
+	guesses  guesses // wrong access keys, by address
 	draining drain
 }
 
@@ -118,13 +127,16 @@ type (
 		c     *client
 		req   protocol.Request // nil with err
 		err   *protocol.Error
+		grant *grant // of a login with a good token
 		event string
 		ackID int64
+		at    time.Time // when it came in
 	}
 	// disconnected: the connection is no more, and nothing else comes from it.
 	disconnected struct {
 		c       *client
-		goodbye bool // the client ended it itself: no grace (section 3, Resume)
+		code    protocol.CloseCode // that ended it; 0: it broke
+		goodbye bool               // the client ended it itself: no grace (section 3, Resume)
 	}
 	// reported: the log has something to say.
 	reported struct{ store.Report }
@@ -163,6 +175,7 @@ func New(cfg Config) *Hub {
 	setDefault(&cfg.LoginTimeout, DefaultLoginTimeout)
 	setDefault(&cfg.Burst, DefaultBurst)
 	setDefault(&cfg.DrainRate, DefaultDrainRate)
+	setDefault(&cfg.QueuesLimit, DefaultQueuesLimit)
 	h := &Hub{
 		cfg:     cfg,
 		log:     cfg.Log,
@@ -170,7 +183,7 @@ func New(cfg Config) *Hub {
 		logger:  cfg.Logger,
 		inbox:   make(chan event, inboxSize),
 		writers: newWriters(0),
-		parser:  protocol.Parser{MessageLimit: cfg.MessageLimit},
+		parser:  protocol.Parser{MessageLimit: cfg.MessageLimit, Tokens: cfg.Tokens != nil},
 		stopped: make(chan struct{}),
 		newID:   func() string { return rand.Text()[:16] }, // 80 random bits
 		clients: make(map[*client]struct{}),
@@ -179,12 +192,17 @@ func New(cfg Config) *Hub {
 		users:   store.NewUsers(),
 		pending: make(map[store.Ref]pendingAppend),
 		opening: make(map[store.Ref]*room),
+		guesses: make(guesses),
 	}
 	h.readers = newLogReaders(h.log, h.post)
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
+	h.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(h.writers.total()) })
 	return h
 }
 
-func setDefault[T int | float64 | time.Duration](v *T, def T) {
+func setDefault[T int | int64 | float64 | time.Duration](v *T, def T) {
 	if *v == 0 {
 		*v = def
 	}
@@ -222,6 +240,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		}
 		h.advance()
 		h.flush()
+		h.countStep(time.Since(h.now))
 		timer.Reset(time.Until(h.nextDeadline()))
 	}
 	return nil
@@ -292,6 +311,7 @@ func (h *Hub) flush() {
 		}
 		h.dirty = h.dirty[:0]
 		h.flushAnswers()
+		h.shed()
 		if len(h.slow) == 0 {
 			break
 		}

@@ -27,6 +27,10 @@ func (h *Hub) handleLogin(ev received, req *protocol.Login) {
 		h.renew(ev, req)
 		return
 	}
+	if !h.authorized(ev, req) {
+		h.fail(ev, protocol.NewError(protocol.CodeUnauthorized))
+		return
+	}
 	l := &loginPage{ev: ev, req: req}
 	r := h.rooms[req.Room]
 	if r == nil {
@@ -108,7 +112,7 @@ func (h *Hub) restore(r *room, s store.RoomState) {
 // login is the second step, with what was read of the log for it, if it had to be.
 func (h *Hub) login(l *loginPage, read *page) {
 	c, r := l.ev.c, h.rooms[l.req.Room]
-	old, err := h.admit(r, l.req)
+	old, err := h.admit(r, l.req, c)
 	if err == nil {
 		h.flushRoom(r)
 		ack, whole := h.recall(r, l.req, read)
@@ -119,6 +123,7 @@ func (h *Hub) login(l *loginPage, read *page) {
 			err = protocol.NewError(protocol.CodeUnavailable)
 		default:
 			h.enter(c, r, l.req, old, &ack)
+			c.accept(l.ev.grant)
 			h.send(c, appendText(nil, protocol.AppendLoginAck(nil, l.ev.ackID, ack)))
 			if !ack.Resumed {
 				h.announce(r)
@@ -150,9 +155,15 @@ func (h *Hub) enter(c *client, r *room, req *protocol.Login, old *member, ack *p
 
 // admit checks whether the room takes the user, in the order of section 2. It
 // returns the member whose place the newcomer takes, if there is one.
-func (h *Hub) admit(r *room, req *protocol.Login) (*member, *protocol.Error) {
-	if r.opened && r.lock != nil && subtle.ConstantTimeCompare(r.lock, accessHash(req.Access)) != 1 {
-		return nil, protocol.NewError(protocol.CodeWrongKey)
+func (h *Hub) admit(r *room, req *protocol.Login, c *client) (*member, *protocol.Error) {
+	if r.opened && r.lock != nil {
+		if wait := h.guesses.wait(c.addr, h.now); wait > 0 {
+			return nil, protocol.RateLimited(wait)
+		}
+		if subtle.ConstantTimeCompare(r.lock, accessHash(req.Access)) != 1 {
+			h.guesses.wrong(c.addr, h.now)
+			return nil, protocol.NewError(protocol.CodeWrongKey)
+		}
 	}
 	if u := h.users.FindName(r.name, req.Nick); u != nil {
 		old := h.members[u.ID]
@@ -165,6 +176,22 @@ func (h *Hub) admit(r *room, req *protocol.Login) (*member, *protocol.Error) {
 		return nil, protocol.NewError(protocol.CodeRoomFull)
 	}
 	return nil, nil
+}
+
+// authorized reports whether the login has the token that it needs, if tokens
+// are used: the reader has checked it, but for the room and the time.
+func (h *Hub) authorized(ev received, req *protocol.Login) bool {
+	if h.cfg.Tokens == nil {
+		return true
+	}
+	return ev.grant != nil && ev.grant.opens(req.Room) && ev.grant.expires.After(h.now)
+}
+
+// accept gives a client that is a member what its token allows.
+func (c *client) accept(g *grant) {
+	if g != nil {
+		c.expires, c.member.moderator = g.expires, g.moderator
+	}
 }
 
 // fixLock fixes whether the room is locked, by the first login that opens it
@@ -238,10 +265,15 @@ func (h *Hub) handleLogout(ev received) {
 // renew answers a login on a connection that is logged in (section 3, Renewal).
 func (h *Hub) renew(ev received, req *protocol.Login) {
 	m := ev.c.member
-	if req.Room != m.Room || req.Nick != m.Nick || req.Session == "" || !m.hasSession(req.Session) {
+	if req.Room != m.Room || req.Nick != m.Nick && req.Nick != "" || req.Session == "" || !m.hasSession(req.Session) {
 		h.fail(ev, protocol.NewError(protocol.CodeAlreadyLoggedIn))
 		return
 	}
+	if !h.authorized(ev, req) {
+		h.fail(ev, protocol.NewError(protocol.CodeUnauthorized))
+		return
+	}
+	ev.c.accept(ev.grant)
 	h.send(ev.c, appendText(nil, protocol.AppendLoginAck(nil, ev.ackID, protocol.LoginAck{
 		Renewal: true, Resumed: true, User: m.wire(),
 		Epoch: h.log.Epoch(), Seq: m.room.window.seq, Locked: m.room.lock != nil,

@@ -47,11 +47,11 @@ type outlet struct {
 
 	mu      sync.Mutex
 	queue   queue
-	last    []byte // the close frame, at stageQueued
-	unsent  int    // bytes of both and in the writer's hands
-	busy    bool   // a writer has it, or it is on its way to one
-	cut     bool   // the writer is to give up what it took, at the next end of a frame
-	ours    bool   // the close frame is the hub's
+	last    []byte             // the close frame, at stageQueued
+	unsent  int                // bytes of both and in the writer's hands
+	busy    bool               // a writer has it, or it is on its way to one
+	cut     bool               // the writer is to give up what it took, at the next end of a frame
+	ours    protocol.CloseCode // of the close frame, if it is the hub's
 	stage   closeStage
 	settled chan struct{} // closed at stageSent; made by who waits for it
 	timer   *time.Timer   // closes the TCP connection in the end
@@ -128,7 +128,7 @@ func (o *outlet) closeWith(code protocol.CloseCode, reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage == stageOpen {
-		o.ours = true
+		o.ours = code
 		o.queueClose(closeFrame(code, reason))
 	}
 }
@@ -141,7 +141,7 @@ func (o *outlet) closeNow(code protocol.CloseCode, reason string) {
 	defer o.mu.Unlock()
 	switch o.stage {
 	case stageOpen, stageQueued:
-		o.ours = true
+		o.ours = code
 		o.dropQueue()
 		o.queueClose(closeFrame(code, reason))
 		fallthrough
@@ -158,7 +158,7 @@ func (o *outlet) libraryClose(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.stage < stageTaken {
-		o.ours = false
+		o.ours = 0
 		o.dropQueue()
 		o.queueClose(frame)
 		o.startTimer()
@@ -273,9 +273,10 @@ func (o *outlet) abort() {
 	}
 }
 
-// closing reports whether this side began the closing: a close frame of the
-// hub's was queued, and the peer's did not come before it could have seen ours.
-func (o *outlet) closing() bool {
+// closeCode is the code of the hub's close frame, if this side began the
+// closing: it is queued, and the peer's did not come before it could have seen
+// ours. Otherwise it is 0.
+func (o *outlet) closeCode() protocol.CloseCode {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.ours

@@ -102,6 +102,7 @@ func (h *Hub) judge(r *room, req *protocol.Login, ack *protocol.LoginAck, missin
 		reason = "too_many"
 	}
 	recovered := reason == ""
+	h.metrics.resumed(reason)
 	ack.Recovered = &recovered
 	if recovered {
 		return

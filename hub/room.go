@@ -11,20 +11,21 @@ import (
 // room is one room: its lock, its connections, its newest messages.
 // Owned by Run.
 type room struct {
-	name    string
-	ready   bool         // its state has been read from the log
-	lock    []byte       // SHA-256 of the access key; nil: open
-	opened  bool         // lock is fixed
-	asking  []*loginPage // logins that wait for its state
-	clients []*client    // the connections of its members
-	count   int          // members, those in grace too
-	pending int          // messages at the log
-	people  []byte       // the list of its members as JSON, the first of them; nil when it must be made again
-	news    news         // what has not been announced of its people
-	idleAt  time.Time    // when it became idle last
-	trimmed int64        // everything up to this seq has been dropped from the log
-	window  window       // its newest messages
-	run     []byte       // frames of messages that its members have not been given yet
+	name      string
+	ready     bool         // its state has been read from the log
+	lock      []byte       // SHA-256 of the access key; nil: open
+	opened    bool         // lock is fixed
+	asking    []*loginPage // logins that wait for its state
+	clients   []*client    // the connections of its members
+	count     int          // members, those in grace too
+	pending   int          // messages at the log
+	people    []byte       // the list of its members as JSON, the first of them; nil when it must be made again
+	news      news         // what has not been announced of its people
+	idleAt    time.Time    // when it became idle last
+	trimmed   int64        // everything up to this seq has been dropped from the log
+	window    window       // its newest messages
+	run       []byte       // frames of messages that its members have not been given yet
+	runLength int          // messages in it
 }
 
 // window is a room's newest messages as the wire has them. Everything with a seq
@@ -94,6 +95,7 @@ func (h *Hub) stored(m store.Message) {
 	}
 	h.scratch = appendMessage(h.scratch[:0], m)
 	r.run = appendText(r.run, h.scratch)
+	r.runLength++
 	h.handout += len(h.scratch)
 	payload := r.run[len(r.run)-len(h.scratch):]
 	before := r.window.bytes
@@ -119,6 +121,9 @@ func (h *Hub) flushRoom(r *room) {
 		return
 	}
 	run := r.run
+	h.metrics.deliveries.Add(float64(len(r.clients) * r.runLength))
+	h.metrics.bytes.Add(float64(len(r.clients) * len(run)))
+	r.runLength = 0
 	r.run = nil // shared by the queues from here on, and by the window
 	for _, c := range r.clients {
 		if !c.out.push(run) {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
@@ -16,6 +16,8 @@ import (
 type ServeOptions struct {
 	Origins    Origins // who may connect from a page (section 1)
 	ConnsPerIP int     // connections an address at most; 0 is off
+	NewPerIP   int     // new connections an address and minute at most; 0 is off
+	MaxConns   int     // connections in all at most; 0 is off
 	// ClientIP tells the client's address; the connection's own when nil.
 	ClientIP func(*http.Request) netip.Addr
 }
@@ -29,9 +31,10 @@ func readLimit(messageLimit int) int64 { return 6*int64(messageLimit) + 4<<10 }
 // request is given back.
 func (h *Hub) Handler(opts ServeOptions) http.Handler {
 	limit := readLimit(h.cfg.MessageLimit)
-	h.gate.perIP = opts.ConnsPerIP
+	h.gate.perIP, h.gate.newPerIP, h.gate.most = opts.ConnsPerIP, opts.NewPerIP, opts.MaxConns
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !opts.Origins.Allow(r) {
+			h.metrics.refused.WithLabelValues("origin").Inc()
 			origin := r.Header.Get("Origin")
 			h.logger.Warn(fmt.Sprintf("refused origin %q for host %q; allow it with --allow-origin %q", origin, r.Host, origin))
 			http.Error(w, "This origin is not allowed.", http.StatusForbidden)
@@ -55,10 +58,11 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 		if h.cfg.Rate > 0 {
 			c.limiter = rate.NewLimiter(rate.Limit(h.cfg.Rate), h.cfg.Burst)
 		}
-		if code := h.gate.enter(addr); code != 0 {
+		if code, why := h.gate.enter(addr, time.Now()); code != 0 {
+			h.metrics.refused.WithLabelValues(why).Inc()
 			go func() {
 				h.refuse(out, ws, code)
-				out.abort()
+				out.finish()
 			}()
 			return
 		}
@@ -73,65 +77,4 @@ func remoteAddr(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap()
-}
-
-// gate counts connections, an address and in all, and knows whether the server
-// takes new ones. Handshakes and readers share it, so it has a lock of its own.
-type gate struct {
-	perIP int // set once
-
-	mu     sync.Mutex
-	code   protocol.CloseCode // with which newcomers are sent away; 0: they are not
-	counts map[netip.Prefix]int
-}
-
-// enter counts a connection in, or tells the code to send it away with.
-func (g *gate) enter(addr netip.Addr) protocol.CloseCode {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.code != 0 {
-		return g.code
-	}
-	if g.perIP == 0 {
-		return 0
-	}
-	if g.counts == nil {
-		g.counts = make(map[netip.Prefix]int)
-	}
-	key := network(addr)
-	if g.counts[key] >= g.perIP {
-		return protocol.CloseTryLater
-	}
-	g.counts[key]++
-	return 0
-}
-
-func (g *gate) leave(addr netip.Addr) {
-	if g.perIP == 0 {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	key := network(addr)
-	if g.counts[key]--; g.counts[key] <= 0 {
-		delete(g.counts, key)
-	}
-}
-
-// shut sends every newcomer away with 1012.
-func (g *gate) shut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.code = protocol.CloseRestart
-}
-
-// network is what counts as one address: an IPv4 address, or the /64 of an IPv6
-// one, which is what one subscriber is given.
-func network(addr netip.Addr) netip.Prefix {
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.Prefix(bits)
-	return p
 }

@@ -23,6 +23,7 @@ func (m *member) hasSession(session string) bool {
 func (h *Hub) handleDisconnected(ev disconnected) {
 	c := ev.c
 	c.lost, c.goodbye = true, ev.goodbye
+	h.metrics.countClose(ev.code)
 	if c.ended || !c.blocked() {
 		h.gone(c)
 	}

@@ -181,7 +181,7 @@ func (s *stage) act(t *testing.T, line string, words []string) {
 	case words[0] == "+":
 		s.connect(words[1])
 	case words[0] == "-" || words[0] == "!":
-		s.do(disconnected{s.clients[words[1]], words[0] == "-"})
+		s.do(disconnected{c: s.clients[words[1]], goodbye: words[0] == "-"})
 	case words[0] == "?":
 		s.clients[words[1]].out.(*paper).alive = true
 	case words[0] == "@":
@@ -294,6 +294,8 @@ func (p *paper) abort() {
 	}
 	p.closed = true
 }
+
+func (p *paper) size() int { return 0 }
 
 func (p *paper) heard() bool {
 	alive := p.alive

@@ -1,0 +1,139 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+
+	"parley/protocol"
+)
+
+// Tokens checks the JSON Web Tokens (RFC 7519) of logins. The algorithms are
+// pinned by the kind of key: HS256 for a shared secret; RS256, ES256 and EdDSA for
+// a key set (RFC 7517). The clocks may differ by 30 seconds.
+type Tokens struct {
+	keys   jwt.Keyfunc
+	parser *jwt.Parser
+}
+
+// Claims are what a token says (PROTOCOL.md section 3, tokens).
+type Claims struct {
+	jwt.RegisteredClaims
+	Name  string   `json:"name"`           // fixes the user's name
+	Rooms []string `json:"rooms"`          // exact names, or prefixes that end in *
+	Role  string   `json:"role,omitempty"` // RoleModerator or nothing
+}
+
+// RoleModerator is the role of a token whose holder may kick.
+const RoleModerator = "moderator"
+
+// MinTokenSecret is how long a secret must be at the least, in bytes: as long as
+// the hash of HS256 (RFC 7518 section 3.2).
+const MinTokenSecret = 32
+
+const clockSkew = 30 * time.Second
+
+func newTokens(keys jwt.Keyfunc, algorithms ...string) *Tokens {
+	return &Tokens{keys, jwt.NewParser(
+		jwt.WithValidMethods(algorithms), jwt.WithLeeway(clockSkew), jwt.WithExpirationRequired())}
+}
+
+// SecretTokens checks tokens that were signed with a shared secret.
+func SecretTokens(secret string) (*Tokens, error) {
+	if len(secret) < MinTokenSecret {
+		return nil, fmt.Errorf("the secret must be %d bytes long at the least", MinTokenSecret)
+	}
+	key := []byte(secret)
+	return newTokens(func(*jwt.Token) (any, error) { return key, nil }, "HS256"), nil
+}
+
+// KeySetTokens checks tokens against a JSON Web Key Set, from a file or from an
+// http or https URL, which is fetched again every hour and for an unknown key.
+// The refresh ends with ctx.
+func KeySetTokens(ctx context.Context, source string) (*Tokens, error) {
+	var keys keyfunc.Keyfunc
+	var err error
+	if strings.HasPrefix(source, "https://") || strings.HasPrefix(source, "http://") {
+		keys, err = keyfunc.NewDefaultCtx(ctx, []string{source})
+	} else {
+		var set []byte
+		if set, err = os.ReadFile(source); err == nil {
+			keys, err = keyfunc.NewJWKSetJSON(set)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the key set cannot be read: %w", err)
+	}
+	return newTokens(keys.Keyfunc, "RS256", "ES256", "EdDSA"), nil
+}
+
+// grant is what a good token allows.
+type grant struct {
+	name      string // prepared
+	nick      string
+	rooms     []string
+	expires   time.Time // with the skew of the clocks added
+	moderator bool
+}
+
+// errToken is all that anybody is told of a bad token.
+var errToken = errors.New("hub: bad token")
+
+// check verifies a token. It may block, when a key must be fetched; the hub's
+// goroutine never calls it.
+func (t *Tokens) check(token string) (*grant, error) {
+	var c Claims
+	if _, err := t.parser.ParseWithClaims(token, &c, t.keys); err != nil {
+		return nil, errToken
+	}
+	name := protocol.PrepareName(c.Name)
+	nick, err := protocol.Nickname(name)
+	if err != nil || c.Subject == "" || utf8.RuneCountInString(name) > protocol.MaxName || strings.ContainsFunc(name, unicode.IsControl) {
+		return nil, errToken
+	}
+	return &grant{
+		name: name, nick: nick, rooms: c.Rooms,
+		expires:   c.ExpiresAt.Add(clockSkew),
+		moderator: c.Role == RoleModerator,
+	}, nil
+}
+
+// admit is what a login's token makes of it: the grant, nil when the token is not
+// good, and the name that it fixes. Another name sent is invalid (section 3).
+func (t *Tokens) admit(login *protocol.Login) (*grant, *protocol.Error) {
+	g, err := t.check(login.Token)
+	if err != nil {
+		return nil, nil
+	}
+	if login.Name != "" && login.Name != g.name {
+		return nil, protocol.Invalid(map[string]string{"name": "must be the token's name, or absent"})
+	}
+	login.Name, login.Nick = g.name, g.nick
+	return g, nil
+}
+
+// opens reports whether the grant is for the room.
+func (g *grant) opens(room string) bool {
+	for _, r := range g.rooms {
+		if prefix, ok := strings.CutSuffix(r, "*"); ok && strings.HasPrefix(room, prefix) || r == room {
+			return true
+		}
+	}
+	return false
+}
+
+// MakeToken signs a token with a shared secret, for trying out.
+func MakeToken(secret string, c Claims) (string, error) {
+	if len(secret) < MinTokenSecret {
+		return "", fmt.Errorf("the secret must be %d bytes long at the least", MinTokenSecret)
+	}
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString([]byte(secret))
+}
