@@ -16,7 +16,6 @@
 
 /** Opens a connection and keeps it open; see {@link Socket}. Returns at once. */
 export function connect(url?: string | URL, options?: ConnectOptions): Socket;
-export function connect(options?: ConnectOptions): Socket;
 
 /** `connect(options.url, options).join(options)`. When the join fails the connection is closed too. */
 export function join(options: JoinOptions & ConnectOptions & { url?: string | URL }): Promise<Room>;
@@ -90,7 +89,7 @@ export type Unsubscribe = () => void;
  * Events: an exception in a handler is logged on the console and disturbs nobody else.
  * A handler added twice for one event is called once.
  */
-export class Emitter<Events extends Record<string, any[]>> {
+export interface Emitter<Events extends Record<string, any[]>> {
   on<E extends keyof Events & string>(event: E, handler: (...args: Events[E]) => void): Unsubscribe;
   /** For one time only. */
   once<E extends keyof Events & string>(event: E, handler: (...args: Events[E]) => void): Unsubscribe;
@@ -147,8 +146,7 @@ export interface SocketEvents extends Record<string, any[]> {
  * the machine wakes up, comes online, or the page is shown again. It sends `ping` on its own clock and drops a
  * connection that does not answer.
  */
-export class Socket extends Emitter<SocketEvents> {
-  constructor(url?: string | URL, options?: ConnectOptions);
+export interface Socket extends Emitter<SocketEvents> {
   readonly url: string;
   /** Welcomed by the server, and not ended since. */
   readonly connected: boolean;
@@ -300,7 +298,7 @@ export interface RoomEvents extends Record<string, any[]> {
 }
 
 /** A room that this user is in, from `join` to `leave` or `end`; lost connections in between are mended by themselves. */
-export class Room extends Emitter<RoomEvents> {
+export interface Room extends Emitter<RoomEvents> {
   readonly socket: Socket;
   /** Who you are. `user.name` and `user.room` are the prepared ones (section 3). */
   readonly user: User;

@@ -1,106 +1,86 @@
 /** Who is in a room, and who is typing (sections 3 and 5 of PROTOCOL.md). */
 
-/** @import {User} from "./parley.js" */
-/** @import {Room} from "./room.js" */
-/** @typedef {{joined: User[], left: string[], count: number}} Presence */
+/** @typedef {import("./internal.js").User} User */
+/** @typedef {{joined: User[], left: string[], count?: number}} Change */
 
-const SAID = 3_000; // typing is told again after this …
-const HEARD = 6_000; // … and forgotten after this
-/** In larger rooms the list is whole only as far as it is looked at, with `listUsers`. */
-const WHOLE = 2_000;
+const WHOLE = 2_000; // past it the list is whole only where somebody looks, with listUsers
 
-export class People {
-  /** @type {User[]} */ users = [];
-  count = 0;
-  /** @type {Map<string, {id: string, name: string, timer: ReturnType<typeof setTimeout>}>} */ typing = new Map();
+/** @type {import("./internal.js").MakePeople} */
+export const makePeople = (room) => {
+  /** @type {Map<string, {id: string, name: string}>} */
+  const typing = new Map();
+  let reading = false;
+  /** Since the list is read again. @type {Change[]} */
+  let changes = [];
+  let saidAt = 0;
+  let said = false;
 
-  #room;
-  #reading = false;
-  /** What has changed since the list is read again. @type {Presence[]} */ #changes = [];
-  #saidAt = 0;
-  #said = false;
+  /** @param {string} id @param {string} [name] absent: not any more */
+  const typed = (id, name) => {
+    const before = typing.has(id);
+    if (name) {
+      const one = { id, name };
+      typing.set(id, one);
+      room.later(6_000, () => typing.get(id) === one && typed(id));
+    } else typing.delete(id);
+    if (before === typing.has(id)) return;
+    room.typists = [...typing.values()];
+    room.fire("typing", room.typists);
+  };
 
-  /** @param {Room} room */
-  constructor(room) {
-    this.#room = room;
-  }
+  const readAgain = async () => {
+    changes = [{ joined: [], left: [] }];
+    const all = [];
+    let page;
+    do {
+      page = await room.listUsers({ offset: all.length, limit: 200 });
+      all.push(...page.users);
+    } while (page.users.length && all.length < Math.min(page.count, WHOLE));
+    reading = false;
+    people.set(changes.reduce(fold, all), changes.at(-1)?.count ?? page.count);
+  };
 
-  get typists() {
-    return [...this.typing.values()].map(({ id, name }) => ({ id, name }));
-  }
+  /** @type {ReturnType<import("./internal.js").MakePeople>} */
+  const people = {
+    set(users, count) {
+      Object.assign(room, { users, count });
+      room.fire("users", users, count);
+      if (reading || (users.length <= count && users.length >= Math.min(count, WHOLE))) return;
+      reading = true;
+      // In its time: a whole room must not ask at once.
+      room.later(Math.random() * 10 * count, () => readAgain().catch(() => (reading = false)));
+    },
 
-  /** @param {User[]} users @param {number} count */
-  set(users, count) {
-    this.users = users;
-    this.count = count;
-    this.#room.fire("users", users, count);
-    if (users.length !== count && !(users.length < count && users.length >= WHOLE)) this.#readAgain();
-  }
-
-  /** @param {Presence} change */
-  presence(change) {
-    this.#changes.push(change);
-    this.set(fold(this.users, change), change.count);
-  }
-
-  /** In its time, so that a whole room does not ask at once. */
-  #readAgain() {
-    if (this.#reading) return;
-    this.#reading = true;
-    this.#room.later(Math.random() * 10 * this.count, async () => {
-      this.#changes = [];
-      /** @type {Map<string, User>} */
-      const all = new Map();
-      let { count } = this;
-      for (let offset = 0, page; offset < Math.min(count, WHOLE); offset += page.users.length) {
-        page = await this.#room.listUsers({ offset, limit: 200 });
-        for (const user of page.users) all.set(user.id, user);
-        if (!page.users.length) break;
-        count = page.count;
+    receive(event, data) {
+      if (event === "users") people.set(data, data.length);
+      if (event === "presence") {
+        changes.push(data);
+        people.set(fold(room.users, data), data.count);
       }
-      this.#reading = false;
-      this.set(this.#changes.reduce(fold, [...all.values()]), this.#changes.at(-1)?.count ?? count);
-    });
-  }
+      if (event === "typing") typed(data.userId, data.typing && data.from);
+      if (event === "roomMessage") typed(data.userId);
+      if (event === "notification" && data.kind === "left") typed(data.user.id);
+    },
 
-  /** Somebody typed or not. @param {{from: string, userId: string, typing: boolean}} told */
-  heard({ from: name, userId: id, typing }) {
-    const before = this.typing.get(id);
-    clearTimeout(before?.timer);
-    if (typing) this.typing.set(id, { id, name, timer: setTimeout(() => this.quiet(id), HEARD) });
-    else this.typing.delete(id);
-    if (typing !== Boolean(before)) this.#room.fire("typing", this.typists);
-  }
+    say(typing) {
+      const now = Date.now();
+      if (!room.joined || (typing ? Math.abs(now - saidAt) < 3_000 : !said)) return;
+      if (typing) saidAt = now;
+      said = typing;
+      room.socket.send("typing", { typing });
+    },
 
-  /** @param {string} userId */
-  quiet(userId) {
-    this.heard({ from: "", userId, typing: false });
-  }
+    lost() {
+      reading = said = false;
+      for (const id of typing.keys()) typed(id);
+    },
+  };
+  return people;
+};
 
-  /** Is this news to be told the others? @param {boolean} typing */
-  say(typing) {
-    const now = Date.now();
-    if (typing ? Math.abs(now - this.#saidAt) < SAID : !this.#said) return false;
-    if (typing) this.#saidAt = now;
-    this.#said = typing;
-    return true;
-  }
-
-  /** One's own message clears it for the others. */
-  sent() {
-    this.#said = false;
-  }
-
-  /** The connection has ended. */
-  lost() {
-    this.#reading = this.#said = false;
-    for (const id of this.typing.keys()) this.quiet(id);
-  }
-}
-
-/** @param {User[]} users @param {Presence} change */
-function fold(users, { joined, left }) {
+/** @param {User[]} users @param {Change} change */
+const fold = (users, { joined, left }) => {
   const all = new Map([...users, ...joined].map((user) => [user.id, user]));
   for (const id of left) all.delete(id);
   return [...all.values()];
-}
+};

@@ -1,0 +1,141 @@
+/** What the client's modules promise one another; no part of its API. */
+import type {
+  ConnectOptions,
+  JoinOptions,
+  Message,
+  Missing,
+  OwnMessage,
+  ParleyError,
+  Receipt,
+  Room,
+  Socket,
+  User,
+} from "./parley.js";
+import type { Payload, Reader, Update } from "./reader.js";
+import type { RoomKeys } from "./crypto.js";
+
+type Handler = (...args: any[]) => void;
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+export interface Base {
+  /** `added` hears of each event that gets a handler. */
+  emitter(added?: (event: string) => void): {
+    on(event: string, handler: Handler, once?: boolean): () => void;
+    once(event: string, handler: Handler): () => void;
+    off(event?: string, handler?: Handler): void;
+    fire(event: string, ...args: any[]): void;
+  };
+  /** Runs what is not ours; its exception is logged, and disturbs nobody. */
+  quietly(run: () => unknown): void;
+  /** Full jitter: a random part of a delay that grows from 0.5 s to 20 s; `tries` from 1. */
+  backoff(tries: number): number;
+  /** The error that an answer is, if it is one. */
+  problem(answer: any): ParleyError | undefined;
+}
+
+/** The socket as its room sees it. */
+export interface Wire extends Mutable<Socket> {
+  room: RoomInside | undefined;
+  options: ConnectOptions;
+  storage: Pick<Storage, "getItem" | "setItem" | "removeItem">;
+  /** The server's clock less this one, in milliseconds. */
+  skew: number;
+  fire(event: string, ...args: any[]): void;
+  /** With `ms` 0 the answer is awaited as long as the connection lasts. */
+  send(event: string, data?: unknown, ack?: (answer: any) => unknown, ms?: number): void;
+  /** Milliseconds until the rate limit has room for a frame that can wait. */
+  wait(): number;
+  /** Ends a connection that is no good; another one follows. */
+  drop(reason: string): void;
+}
+
+/** The room as the socket and the room's parts see it. */
+export interface RoomInside extends Mutable<Room> {
+  socket: Wire;
+  options: JoinOptions;
+  /** Out of the room until somebody acts. */
+  stopped: ParleyError | undefined;
+  /** Left for good. */
+  gone: boolean;
+  /** The connection was made for this room. */
+  alone: boolean;
+  keys: RoomKeys | undefined;
+  crypto: typeof import("./crypto.js") | undefined;
+  /** What tells one's own messages. */
+  isOwn(userId: string, key?: string): boolean;
+  /** Makes the judge of a log's messages. */
+  judge(): Judge;
+  fire(event: string, ...args: any[]): void;
+  /** The first login, and all that it needs. */
+  enter(): Promise<Room>;
+  /** Logs in on a connection that has been welcomed. */
+  login(): Promise<void>;
+  receive(event: string, data: any): void;
+  /** The connection has ended. */
+  lost(again: boolean, code: number, reason: string): void;
+  /** Somebody wants to go on after an end. */
+  resume(): void;
+  /** Lets go of the socket and of the session. */
+  detach(): void;
+  /** Asks as fast as the rate allows. */
+  ask(event: string, data: object): Promise<any>;
+  /** A timer that ends with the connection. */
+  later(ms: number, run: () => unknown): void;
+}
+
+export type Judge = Pick<Reader, "login" | "live" | "page">;
+
+export interface Inbox {
+  /** The first handler of messages is there. */
+  release(): void;
+  login(answer: any, since?: number): void;
+  live(payload: Payload): void;
+  history: Room["history"];
+}
+
+export interface People {
+  set(users: User[], count: number): void;
+  receive(event: string, data: any): void;
+  /** Tells the others, no more often than they need it. */
+  say(typing: boolean): void;
+  /** The connection has ended. */
+  lost(): void;
+}
+
+/** `message`: as it goes on the wire; `first`: when it was sent first. */
+export type Entry = Mutable<OwnMessage> & {
+  from: string;
+  message?: string;
+  first?: number;
+  resolve?: (receipt: Receipt) => void;
+  reject?: (error: ParleyError) => void;
+};
+
+export interface Outbox {
+  session: string;
+  /** Whose the session is. */
+  name: string | undefined;
+  /** All that were made here. */
+  keys: Set<string>;
+  /** Finds what an earlier load of this tab left, unless another tab has its session. */
+  open(): Promise<void>;
+  /** A session of another name is another one. */
+  become(name: string): Promise<void>;
+  renew(): Promise<void>;
+  /** Sends the next one, if it is time. */
+  pump(): void;
+  /** Lets another load of the tab have what is left. */
+  close(): void;
+  /** Nothing is sent any more. */
+  clear(): void;
+  send: Room["send"];
+  retry: Room["retry"];
+  discard: Room["discard"];
+}
+
+export type MakeInbox = (room: RoomInside) => Inbox;
+export type MakeOutbox = (room: RoomInside) => Outbox;
+export type MakeRoom = (socket: Wire, options: JoinOptions) => RoomInside;
+export type MakePeople = (room: RoomInside) => People;
+export type Believe = (payloads: Payload[]) => Promise<Update>;
+export type { Message, Missing, User };
