@@ -148,9 +148,14 @@ func (a *attachment) look() error {
 	if err := a.report(); err != nil {
 		return err
 	}
-	if !a.m.w.over() && a.m.rng.IntN(300) == 0 {
-		a.conn.Close(1001)
-		return errReload
+	if !a.m.w.over() {
+		switch a.m.rng.IntN(600) {
+		case 0, 1:
+			a.conn.Close(1001)
+			return errReload
+		case 2:
+			return errAway
+		}
 	}
 	return a.send()
 }
@@ -201,8 +206,9 @@ func (a *attachment) receive(f hubtest.Frame) error {
 			return nil
 		}
 		delete(a.pending, f.AckID)
+		err := r.answer(f) // a login's looks at when the member was there before
 		m.aliveAt, m.aliveIn = r.sent, r.in
-		return r.answer(f)
+		return err
 	case "roomMessage":
 		var msg hubtest.Message
 		if err := f.Decode(&msg); err != nil {

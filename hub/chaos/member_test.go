@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	mathrand "math/rand/v2"
 	"strings"
 	"time"
@@ -22,7 +23,8 @@ const (
 	firstBackoff = 50 * time.Millisecond
 	mostBackoff  = 2 * time.Second
 	stableAfter  = time.Second // of connection, after which the backoff starts anew
-	thinkTime    = 20 * time.Millisecond
+	thinkTime    = 8 * time.Millisecond
+	longAbsence  = 6 * time.Second // far beyond the grace
 )
 
 // post is a message that somebody wants to be in the room.
@@ -69,7 +71,8 @@ type member struct {
 	people              map[string]bool // ids, as told by notifications
 	aliveAt             time.Time       // sending of the newest request that was answered
 	aliveIn             int64           // the generation then
-	unanswered          int             // logins sent whose connection ended first: one may still arrive, and take over
+	unanswered          int             // logins sent to the servers of now that were not answered: see loginSent
+	unansweredIn        int64           // the generation of the newest of them
 	ask                 chan<- report   // who waits for a report
 }
 
@@ -102,11 +105,12 @@ func (m *member) bury() {
 	m.life.end, m.life.holes = m.since, m.holes
 }
 
-// errDied ends a connection whose member begins a new life, errReload one that comes back at once.
+// Why a member ends a connection itself.
 var (
-	errDied   = errors.New("died")
-	errReload = errors.New("reloaded")
-	errDead   = errors.New("the connection is silent")
+	errDied   = errors.New("died")                     // and begins a new life
+	errReload = errors.New("reloaded")                 // and comes back at once
+	errAway   = errors.New("went away")                // and comes back after a long time
+	errDead   = errors.New("the connection is silent") // and comes back as after a cut
 )
 
 // run lives until ctx ends: it connects, and comes back as the close-code table says.
@@ -141,6 +145,9 @@ func (m *member) run(ctx context.Context) {
 			m.bear()
 		case errors.Is(err, errReload):
 			delay = 0
+		case errors.Is(err, errAway):
+			m.w.stats.absences.Add(1)
+			delay = time.Duration(m.rng.Int64N(int64(longAbsence)))
 		case !a.reconnectAt.IsZero():
 			delay = max(0, time.Until(a.reconnectAt))
 		default:
@@ -198,7 +205,7 @@ func (m *member) write() *post {
 	m.written++
 	p := &post{name: m.name, room: m.room, key: rand.Text(), number: m.written}
 	size := m.rng.IntN(200)
-	if m.rng.IntN(50) == 0 {
+	if m.rng.IntN(4) == 0 { // enough of them that an absence misses more than a login brings
 		size = m.rng.IntN(8000)
 	}
 	p.text = p.key + strings.Repeat(".", size)
@@ -224,7 +231,7 @@ func (m *member) deliver(msg hubtest.Message) {
 		m.w.violation("%s: seq %d is not the text that was sent with its key", m.name, msg.Seq)
 	}
 	m.since = msg.Seq
-	m.life.live = append(m.life.live, msg)
+	m.life.live = append(m.life.live, digested(msg))
 }
 
 func (m *member) has(seq int64) bool {
@@ -234,4 +241,16 @@ func (m *member) has(seq int64) bool {
 		}
 	}
 	return false
+}
+
+// digested is a message as it is remembered: with a digest in place of its text.
+func digested(msg hubtest.Message) hubtest.Message {
+	msg.Message = digest(msg.Message)
+	return msg
+}
+
+func digest(text string) string {
+	h := fnv.New64a()
+	h.Write([]byte(text))
+	return string(h.Sum(nil))
 }

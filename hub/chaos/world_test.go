@@ -25,19 +25,19 @@ type world struct {
 
 // stats is what a run had, for its summary.
 type stats struct {
-	messages, acked, discarded, acksDuplicate  atomic.Int64
-	connections, resumes, fresh, deaths        atomic.Int64
-	cuts, freezes, delays, kills, drains       atomic.Int64
-	slow, overtaken                            atomic.Int64
-	gaps, filled, lost, duplicated, outOfOrder atomic.Int64
-	longestDrain                               atomic.Int64 // nanoseconds
+	messages, acked, discarded, acksDuplicate     atomic.Int64
+	connections, resumes, fresh, deaths, absences atomic.Int64
+	cuts, freezes, delays, kills, drains          atomic.Int64
+	slow, overtaken                               atomic.Int64
+	gaps, filled, lost, duplicated, outOfOrder    atomic.Int64
+	longestDrain                                  atomic.Int64 // nanoseconds
 }
 
 func (s *stats) String() string {
-	return fmt.Sprintf("messages=%d acknowledged=%d (as duplicates %d) discarded=%d connections=%d resumes=%d fresh=%d deaths=%d"+
+	return fmt.Sprintf("messages=%d acknowledged=%d (as duplicates %d) discarded=%d connections=%d resumes=%d fresh=%d deaths=%d absences=%d"+
 		" cuts=%d freezes=%d delays=%d kills=%d drains=%d (longest %v) closed as slow=%d overtaken=%d gaps=%d filled=%d lost=%d duplicated=%d out of order=%d",
 		s.messages.Load(), s.acked.Load(), s.acksDuplicate.Load(), s.discarded.Load(),
-		s.connections.Load(), s.resumes.Load(), s.fresh.Load(), s.deaths.Load(),
+		s.connections.Load(), s.resumes.Load(), s.fresh.Load(), s.deaths.Load(), s.absences.Load(),
 		s.cuts.Load(), s.freezes.Load(), s.delays.Load(), s.kills.Load(), s.drains.Load(),
 		time.Duration(s.longestDrain.Load()).Round(time.Millisecond), s.slow.Load(), s.overtaken.Load(),
 		s.gaps.Load(), s.filled.Load(), s.lost.Load(), s.duplicated.Load(), s.outOfOrder.Load())
