@@ -4,9 +4,9 @@ package store
 // with those of [Log.Append]: a Lock made before an Append is stored no later than it.
 //
 // A room is known from its first Lock or Append until it is forgotten: when it has no stored messages and is not
-// held, which its last Release or the retention of its last message may bring about; a driver that outlives
-// restarts keeps what it finds at its start for 10 minutes. What the forgotten room's dropped mark said is from
-// then on said of every unknown room.
+// held, which its Release or the retention of its last message may bring about. In the first 10 minutes of a
+// driver that outlives restarts only a Release does: nobody is back yet. What the forgotten room's dropped mark
+// said is from then on said of every unknown room.
 type Directory interface {
 	// Claim marks the room as held and loads its state. When done, out is the outcome; else it comes through
 	// the sink, once. Between Claim and its outcome nothing is appended to the room.

@@ -110,7 +110,7 @@ func (m *Memory) Append(ref Ref, msg Message) (Appended, bool, error) {
 		return Appended{}, false, err
 	}
 	r := m.room(msg.Room)
-	r.opened = true
+	m.open(r)
 	if first, ok := r.find(msg.Nick, msg.Key); ok {
 		return Appended{Ref: ref, Seq: first.Seq, At: first.At, Duplicate: true}, true, nil
 	}
@@ -142,11 +142,7 @@ func (m *Memory) Read(ctx context.Context, room string, q Query) (Page, error) {
 	if err := m.check(); err != nil {
 		return Page{}, err
 	}
-	r := m.rooms.get(room)
-	if r == nil {
-		return Page{Dropped: m.dropped}, nil
-	}
-	return r.page(q), nil
+	return m.page(m.rooms.get(room), q), nil
 }
 
 // Claim implements [Directory]; always done.
@@ -158,7 +154,7 @@ func (m *Memory) Claim(ref Ref, room string) (Claimed, bool, error) {
 	}
 	r := m.room(room)
 	r.held = true
-	page := r.page(Query{Limit: RecentMessages, Bytes: RecentBytes})
+	page := m.page(r, Query{Limit: RecentMessages, Bytes: RecentBytes})
 	return Claimed{Ref: ref, State: roomState(r.opened, r.lock, page)}, true, nil
 }
 
@@ -170,7 +166,8 @@ func (m *Memory) Lock(room string, access []byte) error {
 		return err
 	}
 	r := m.room(room)
-	r.opened, r.lock = true, access
+	m.open(r)
+	r.lock = access
 	return nil
 }
 
@@ -184,14 +181,28 @@ func (m *Memory) Release(room string) {
 	}
 }
 
-// room gives the room, made if need be with the mark of the unknown rooms.
+// room gives the room, made if need be.
 func (m *Memory) room(name string) *memoryRoom {
 	r := m.rooms.get(name)
 	if r == nil {
-		r = &memoryRoom{name: name, dropped: m.dropped}
+		r = &memoryRoom{name: name}
 		m.rooms.put(name, r)
 	}
 	return r
+}
+
+// open makes the room a known one; what is said of the unknown goes on to hold of it.
+func (m *Memory) open(r *memoryRoom) {
+	if !r.opened {
+		r.opened, r.dropped = true, m.dropped
+	}
+}
+
+func (m *Memory) page(r *memoryRoom, q Query) Page {
+	if r == nil || !r.opened {
+		return Page{Dropped: m.dropped}
+	}
+	return r.page(q)
 }
 
 // drop takes the n oldest messages out of the room.

@@ -306,10 +306,6 @@ func (w *writer) failed(ops []op, err error) (outcomes []Appended) {
 
 // append stores m, whose number it sets, unless it was stored before.
 func (w *writer) append(m *Message) (Appended, error) {
-	r := w.room(m.Room)
-	if err := w.save(r); err != nil {
-		return Appended{}, err
-	}
 	seq, at := w.seq+1, m.At.UnixMilli()
 	var key any
 	if m.Key != "" {
@@ -324,6 +320,10 @@ func (w *writer) append(m *Message) (Appended, error) {
 			err := w.stmts.findKey.QueryRow(m.Room, m.Nick, key).Scan(&seq, &at)
 			return Appended{Seq: seq, At: time.UnixMilli(at).UTC(), Duplicate: true}, err
 		}
+	}
+	r := w.room(m.Room)
+	if err := w.save(r); err != nil {
+		return Appended{}, err
 	}
 	_, err := w.stmts.addMessage.Exec(seq, r.id, at, m.From, m.Nick, m.UserID, key, m.Body)
 	if err != nil {
