@@ -90,6 +90,14 @@ test("neither key leaves WebCrypto", async () => {
   assert.ok(Object.isFrozen(keys));
 });
 
+test("the master is wiped", async (t) => {
+  const derived = t.mock.method(crypto.subtle, "deriveBits").mock;
+  await parley.deriveKeys("lobby", "secret");
+  const master = await derived.calls[0].result;
+  assert.equal(master?.byteLength, 32);
+  assert.ok(new Uint8Array(/** @type {ArrayBuffer} */ (master)).every((byte) => byte === 0));
+});
+
 test("room and secret must be there, and so must WebCrypto", async (t) => {
   await assert.rejects(parley.deriveKeys(" \u0085", "secret"), RangeError);
   await assert.rejects(parley.deriveKeys("lobby", " \u2003"), RangeError);

@@ -57,6 +57,7 @@ export class Page {
 
   /** @param {Update} update */
   apply(update) {
+    assert.deepEqual(update.messages, update.messages.toSorted((a, b) => a.seq - b.seq));
     for (const message of update.messages) {
       assert.ok(!this.rows.has(message.id), "a message is new only once");
       this.rows.set(message.id, { ...message });

@@ -198,6 +198,36 @@ test("a stream is told apart by s, whoever's name is on it", async () => {
   assert.equal(page.marks.size, 0);
 });
 
+test("a number under another name is a repetition too", async () => {
+  const ann = new Member("Ann");
+  const one = put(await ann.write("one"), 1);
+  ann.from = "Anna";
+  const { page } = await joined([one, put(await ann.write("once more", { n: 1 }), 2)]);
+  assert.deepEqual(page.lines(), ["1 Ann: one", "2 Anna: (repeated)"]);
+});
+
+test("a mark moves when what stands before or after it turns out to be a repetition", async () => {
+  const ann = new Member("Ann");
+  const [one, , , four] = [await ann.write("one"), await ann.write("two"), await ann.write("three"), await ann.write("four")];
+  const { reader, page } = await joined([put(one, 5), put(four, 9)]);
+  page.apply(await reader.page([put(four, 7)], 9));
+  assert.deepEqual(page.lines(), ["5 Ann: one", "- missing: 2 of Ann after 5", "7 Ann: four", "9 Ann: (repeated)"]);
+  page.apply(await reader.page([put(one, 3)], 5));
+  assert.deepEqual(page.lines().slice(0, 3), ["3 Ann: one", "5 Ann: (repeated)", "- missing: 2 of Ann after 3"]);
+  page.apply(await reader.page([put(four, 1)], 3));
+  assert.deepEqual(page.lines().slice(0, 3), ["1 Ann: four", "- missing: 2 of Ann after 1", "3 Ann: one (out of order)"]);
+});
+
+test("a live message may tell that others are missing which a gap has excused so far", async () => {
+  const ann = new Member("Ann");
+  const [one, , , four, five] = [await ann.write("one"), await ann.write("two"), await ann.write("three"), await ann.write("four"), await ann.write("five")];
+  const { reader, page } = await joined([put(four, 20)]);
+  page.apply(await reader.login({ messages: [put(one, 30)], seq: 30, recovered: false }, 20));
+  assert.deepEqual(page.lines(), ["20 Ann: four", "30 Ann: one (out of order)"]);
+  page.apply(await reader.live(put(five, 31)));
+  assert.deepEqual(page.lines(), ["20 Ann: four", "30 Ann: one (out of order)", "- missing: 2 of Ann after 30", "31 Ann: five"]);
+});
+
 test("clocks more than five minutes apart", async () => {
   const ann = new Member("Ann");
   const five = 5 * 60_000;
@@ -211,8 +241,9 @@ test("clocks more than five minutes apart", async () => {
 test("two messages at one seq: each is judged, none hides the other", async () => {
   const [ann, bob] = [new Member("Ann"), new Member("Bob")];
   const [one, garbage] = [await ann.write("one"), "p1.AAAA"];
-  const { reader, page } = await joined([put(one, 1, { message: garbage }), put(one, 1), put(await bob.write("two"), 1)]);
-  assert.deepEqual(page.lines(), ["1 Ann: (unverified)", "1 Ann: one", "1 Bob: two"]);
+  const log = [put(one, 1, { message: garbage }), put(one, 1), put(await bob.write("three"), 1), put(await ann.write("two"), 1)];
+  const { reader, page } = await joined(log);
+  assert.deepEqual(page.lines(), ["1 Ann: (unverified)", "1 Ann: one", "1 Bob: three", "1 Ann: two"]);
   assert.ok(quiet(await reader.page([put(one, 1, { message: garbage })])), "one mark stands for all that cannot be verified there");
 });
 
@@ -238,25 +269,34 @@ test("a server that lies about seq does not switch the marks off", async () => {
     await ann.write("withheld");
     page.apply(await reader.live(put(await ann.write("three"), 3)));
     assert.equal(page.marks.size, 1, String(seq));
+    const small = new Reader(keys, 1);
+    await small.login({ messages: [], seq });
+    for (const n of [5, 6, 7]) assert.equal((await small.live(put(await ann.write("x"), n))).messages.length, 1);
   }
 });
 
-test("updates come in the order of the calls", async () => {
+test("updates come in the order of the calls, whichever message is opened first", async (t) => {
   const ann = new Member("Ann");
+  const log = [];
+  for (let seq = 1; seq <= 5; seq++) log.push(put(await ann.write(`m${seq}`), seq));
+  const opened = t.mock.method(crypto.subtle, "decrypt").mock;
+  const decrypt = crypto.subtle.decrypt.bind(crypto.subtle);
+  /** @type {() => void} */
+  let release = () => {};
+  const held = new Promise((resolve) => (release = () => resolve(undefined)));
+  opened.mockImplementationOnce(async (/** @type {[any, any, any]} */ ...args) => {
+    await held;
+    return decrypt(...args);
+  });
   const reader = new Reader(keys);
-  const long = put(await ann.write("long ".repeat(2000)), 1);
-  const page = new Page();
   /** @type {number[]} */
   const order = [];
-  const calls = [reader.login({ messages: [long], seq: 1 })];
-  for (let seq = 2; seq < 20; seq++) calls.push(reader.live(put(await ann.write("short"), seq)));
-  await Promise.all(calls.map(async (call) => {
-    const update = await call;
-    page.apply(update);
-    order.push(...update.messages.map((m) => m.seq));
-  }));
-  assert.deepEqual(order, Array.from({ length: 19 }, (_, i) => i + 1));
-  assert.equal(page.marks.size, 0);
+  const calls = [reader.login({ messages: log.slice(0, 1), seq: 1 }), ...log.slice(1).map((m) => reader.live(m))];
+  const told = calls.map(async (call) => order.push(...(await call).messages.map((m) => m.seq)));
+  await Promise.all(opened.calls.slice(1).map((call) => call.result)); // the later ones are open
+  release();
+  await Promise.all(told);
+  assert.deepEqual(order, [1, 2, 3, 4, 5]);
 });
 
 test("another epoch, another reader: what is shown again there is not called repeated", async () => {
