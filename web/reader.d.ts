@@ -87,7 +87,7 @@ export interface Update {
  * to another name; a member who forges it could forge the name as well.
  *
  * **Memory**: past `limit` messages the quarter with the lowest `seq` is forgotten (20,000 take
- * about 10 MB; no text is kept). A forgotten message that is shown again counts as new; its sender's clock
+ * about 14 MB; no text is kept). A forgotten message that is shown again counts as new; its sender's clock
  * still tells its age.
  */
 export class Reader {
