@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/dustin/go-humanize"
 	"github.com/go-chi/chi/v5"
 
@@ -37,6 +39,14 @@ type serveCmd struct {
 	ConnsPerIP   int           `name:"conns-per-ip" default:"0" placeholder:"N" help:"Connections an address at most; 0 is off (${default})."`
 	AllowOrigin  []string      `sep:"," placeholder:"ORIGIN" help:"Allow pages from this origin too, besides the server's own host: scheme://host[:port], * for any run of characters; repeatable."`
 	DrainRate    float64       `default:"1000" placeholder:"N" help:"Reconnections a second that a restart spreads its clients to (${default})."`
+	NewPerIP     int           `name:"new-conns-per-ip" default:"0" placeholder:"N" help:"New connections an address and minute at most; 0 is off (${default})."`
+	MaxConns     int           `default:"0" placeholder:"N" help:"Connections in all at most; 0 is what the limit of open files allows (${default})."`
+	QueuesLimit  size          `default:"512MiB" placeholder:"SIZE" help:"Outbound bytes of all connections together; above it the slowest are closed (${default})."`
+	TrustedProxy []string      `sep:"," default:"127.0.0.0/8,::1/128" placeholder:"NET" help:"Believe X-Forwarded-For from these addresses or networks (${default})."`
+	TokenSecret  string        `placeholder:"SECRET" help:"Require tokens (JWT) that are signed with this secret (HS256), 32 bytes at the least. Better in PARLEY_TOKEN_SECRET than on the command line."`
+	TokenJWKS    string        `name:"token-jwks" placeholder:"URL|FILE" help:"Require tokens that are signed with a key of this key set (RS256, ES256, EdDSA)."`
+	Admin        string        `placeholder:"HOST:PORT" help:"Serve /metrics, /readyz, /debug/pprof and DELETE /rooms/{room} here; keep it private (off)."`
+	logFlags
 }
 
 // size is a number of bytes, written as 1048576, 1MiB or 1MB.
@@ -62,6 +72,9 @@ func (s *serveCmd) Validate() error {
 	if _, _, err := net.SplitHostPort(s.Addr); err != nil {
 		return fmt.Errorf("--addr %q is not HOST:PORT, as in :8080 or 127.0.0.1:8080", s.Addr)
 	}
+	if _, _, err := net.SplitHostPort(s.Admin); err != nil && s.Admin != "" {
+		return fmt.Errorf("--admin %q is not HOST:PORT, as in 127.0.0.1:9090", s.Admin)
+	}
 	if err := cmp.Or(
 		positive("history", s.History > 0),
 		positive("retain", s.Retain > 0),
@@ -85,48 +98,100 @@ func (s *serveCmd) Validate() error {
 		return errors.New("--rate must not be negative; 0 turns it off")
 	case s.ConnsPerIP < 0:
 		return errors.New("--conns-per-ip must not be negative; 0 turns it off")
+	case s.NewPerIP < 0:
+		return errors.New("--new-conns-per-ip must not be negative; 0 turns it off")
+	case s.MaxConns < 0:
+		return errors.New("--max-conns must not be negative; 0 is what the limit of open files allows")
+	case s.QueuesLimit < s.QueueLimit:
+		return errors.New("--queues-limit must not be below --queue-limit")
+	case s.TokenSecret != "" && s.TokenJWKS != "":
+		return errors.New("give --token-secret or --token-jwks, not both")
 	}
-	return nil
+	_, err := trustedProxies(s.TrustedProxy)
+	return err
 }
 
 // Run serves until ctx ends, then drains.
 func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
-	logger := slog.New(slog.NewTextHandler(stdout, nil))
+	logger := s.logger(stdout)
 	origins, err := hub.ParseOrigins(s.AllowOrigin)
 	if err != nil {
 		return fmt.Errorf("--allow-origin: %w", err)
 	}
-	if origins.All() {
-		logger.Warn("pages of every origin may connect: --allow-origin is *")
+	tokens, err := s.tokens(ctx)
+	if err != nil {
+		return err
 	}
 	listener, err := net.Listen("tcp", s.Addr)
 	if err != nil {
 		return fmt.Errorf("cannot listen on %s: %w; free it or choose another with --addr", s.Addr, errors.Unwrap(err))
 	}
+	defer listener.Close()
 	log, err := s.openLog(ctx)
 	if err != nil {
-		listener.Close()
 		return err
 	}
+	// In a container the collector is told how much memory there is; elsewhere
+	// there is no limit to tell, and that is no error.
+	_, _ = memlimit.Set(memlimit.WithProvider(memlimit.FromCgroup))
+
+	metrics := newRegistry()
 	h := hub.New(hub.Config{
-		Log: log, Directory: log, Logger: logger,
+		Log: log, Directory: log, Logger: logger, Metrics: metrics, Tokens: tokens,
 		History: s.History, Grace: s.Grace, UsersLimit: s.UsersLimit, RoomLimit: s.RoomLimit,
-		MessageLimit: s.MessageLimit, QueueLimit: int(s.QueueLimit),
+		MessageLimit: s.MessageLimit, QueueLimit: int(s.QueueLimit), QueuesLimit: int64(s.QueuesLimit),
 		PingInterval: s.PingInterval, LoginTimeout: s.LoginTimeout,
 		Rate: s.Rate, Burst: s.Burst, DrainRate: s.DrainRate,
 	})
-	server := &http.Server{
-		Handler:           s.routes(h, origins),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	server := newServer(s.routes(logger, h, origins), logger)
+	parts := []part{{server, listener}}
+	if s.Admin != "" {
+		private, err := net.Listen("tcp", s.Admin)
+		if err != nil {
+			return errors.Join(fmt.Errorf("cannot listen on %s: %w; free it or choose another with --admin", s.Admin, errors.Unwrap(err)), log.Close())
+		}
+		parts = append(parts, part{newServer(admin(h, log, metrics), logger), private})
 	}
-	logger.Info("listening", "address", listener.Addr().String(), "durability", log.Durability(), "version", version)
+	s.announce(logger, listener.Addr(), log, origins)
+	return serve(ctx, logger, parts, h, log)
+}
+
+// announce tells what an operator should know at the start.
+func (s *serveCmd) announce(logger *slog.Logger, addr net.Addr, log store.Log, origins hub.Origins) {
+	logger.Info("listening", "address", addr.String(), "durability", log.Durability(), "version", version)
 	if log.Durability() == "memory" {
 		logger.Info("messages are kept in memory only: they are gone when the server ends")
 	}
-	return serve(ctx, logger, server, listener, h, log)
+	if origins.All() {
+		logger.Warn("pages of every origin may connect: --allow-origin is *")
+	}
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && (s.Rate == 0 || s.ConnsPerIP == 0) {
+		logger.Warn("listening on a public address without limits: consider --rate 20 --burst 40 --conns-per-ip 200")
+	}
+}
+
+// tokens is what checks logins, nil when they need no token.
+func (s *serveCmd) tokens(ctx context.Context) (tokens *hub.Tokens, err error) {
+	switch {
+	case s.TokenSecret != "":
+		if tokens, err = hub.SecretTokens(s.TokenSecret); err != nil {
+			err = fmt.Errorf("--token-secret: %w", err)
+		}
+	case s.TokenJWKS != "":
+		if tokens, err = hub.KeySetTokens(ctx, s.TokenJWKS); err != nil {
+			err = fmt.Errorf("--token-jwks: %w", err)
+		}
+	}
+	return tokens, err
+}
+
+// maxConns leaves some files for everything that is no client.
+func (s *serveCmd) maxConns() int {
+	if s.MaxConns > 0 {
+		return s.MaxConns
+	}
+	files := openFiles()
+	return max(1, files-files/20-32)
 }
 
 // driver is the store as the server needs it.
@@ -143,9 +208,13 @@ func (s *serveCmd) openLog(ctx context.Context) (driver, error) {
 	return store.OpenSQLite(ctx, s.DB, opts)
 }
 
-func (s *serveCmd) routes(h *hub.Hub, origins hub.Origins) http.Handler {
+func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) http.Handler {
+	trusted, _ := trustedProxies(s.TrustedProxy) // Validate has looked
 	r := chi.NewRouter()
-	r.Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{Origins: origins, ConnsPerIP: s.ConnsPerIP}))
+	r.With(clientIP(logger, trusted)).Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{
+		Origins: origins, ClientIP: addressOf,
+		ConnsPerIP: s.ConnsPerIP, NewPerIP: s.NewPerIP, MaxConns: s.maxConns(),
+	}))
 	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		io.WriteString(w, "ok\n")
@@ -154,27 +223,50 @@ func (s *serveCmd) routes(h *hub.Hub, origins hub.Origins) http.Handler {
 	return r
 }
 
+// newServer is an HTTP server that no slow client holds up. It sets no timeout on
+// what a handler writes, since connections that were upgraded are its own no more.
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// part is an HTTP server and where it listens.
+type part struct {
+	server   *http.Server
+	listener net.Listener
+}
+
 // serve runs the parts until ctx ends or one of them fails, and ends them in
-// order: first the clients are sent away, then the listener goes, then the log.
-func serve(ctx context.Context, logger *slog.Logger, server *http.Server, listener net.Listener, h *hub.Hub, log driver) error {
+// order: first the clients are sent away, then the listeners go, then the log.
+func serve(ctx context.Context, logger *slog.Logger, parts []part, h *hub.Hub, log driver) error {
 	running, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	hubDone := make(chan error, 1)
-	go func() { hubDone <- h.Run(running) }()
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	var all sync.WaitGroup
+	all.Go(func() { _ = h.Run(running) })
+	failed := make(chan error, len(parts))
+	for _, p := range parts {
+		all.Go(func() { failed <- p.server.Serve(p.listener) })
+	}
 
 	var err error
 	select {
 	case <-ctx.Done():
 		logger.Info("draining")
 		h.Drain(context.Background())
-	case err = <-served:
+	case err = <-failed:
 		err = fmt.Errorf("the HTTP server ended: %w", err)
 	}
-	server.Close()
 	cancel()
-	<-hubDone
+	for _, p := range parts {
+		p.server.Close()
+	}
+	all.Wait()
 	err = errors.Join(err, log.Close())
 	logger.Info("ended")
 	return err

@@ -97,6 +97,13 @@ func (g *gate) shut() {
 	g.closed = true
 }
 
+// Draining reports whether newcomers are sent away because the server ends.
+func (h *Hub) Draining() bool {
+	h.gate.mu.Lock()
+	defer h.gate.mu.Unlock()
+	return h.gate.closed
+}
+
 // network is what counts as one address: an IPv4 address, or the /64 of an IPv6
 // one, which is what one subscriber is given.
 func network(addr netip.Addr) netip.Prefix {

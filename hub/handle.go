@@ -201,6 +201,9 @@ func (h *Hub) handleReport(r store.Report) {
 	for _, t := range r.Trimmed {
 		h.trim(t)
 	}
+	for _, out := range r.Removed {
+		h.removed(out)
+	}
 	for _, cl := range r.Claimed {
 		h.claimed(cl)
 	}

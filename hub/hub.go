@@ -102,6 +102,7 @@ type Hub struct {
 	users    *store.Users
 	pending  map[store.Ref]pendingAppend
 	opening  map[store.Ref]*room
+	removals map[store.Ref]chan<- error
 	lastRef  store.Ref
 	timers   timers
 	sweepAt  time.Time
@@ -144,14 +145,20 @@ type (
 	paged struct{ page }
 	// drainRequested: the server is about to end (section 7).
 	drainRequested struct{}
+	// removalRequested: an operator wants a room gone.
+	removalRequested struct {
+		room string
+		done chan<- error // takes one
+	}
 )
 
-func (connected) hubEvent()      {}
-func (received) hubEvent()       {}
-func (disconnected) hubEvent()   {}
-func (reported) hubEvent()       {}
-func (paged) hubEvent()          {}
-func (drainRequested) hubEvent() {}
+func (connected) hubEvent()        {}
+func (received) hubEvent()         {}
+func (disconnected) hubEvent()     {}
+func (reported) hubEvent()         {}
+func (paged) hubEvent()            {}
+func (removalRequested) hubEvent() {}
+func (drainRequested) hubEvent()   {}
 
 // The bounds of one step: so much is taken out of the inbox before what came of
 // it is handed to the writers.
@@ -177,22 +184,23 @@ func New(cfg Config) *Hub {
 	setDefault(&cfg.DrainRate, DefaultDrainRate)
 	setDefault(&cfg.QueuesLimit, DefaultQueuesLimit)
 	h := &Hub{
-		cfg:     cfg,
-		log:     cfg.Log,
-		dir:     cfg.Directory,
-		logger:  cfg.Logger,
-		inbox:   make(chan event, inboxSize),
-		writers: newWriters(0),
-		parser:  protocol.Parser{MessageLimit: cfg.MessageLimit, Tokens: cfg.Tokens != nil},
-		stopped: make(chan struct{}),
-		newID:   func() string { return rand.Text()[:16] }, // 80 random bits
-		clients: make(map[*client]struct{}),
-		rooms:   make(map[string]*room),
-		members: make(map[string]*member),
-		users:   store.NewUsers(),
-		pending: make(map[store.Ref]pendingAppend),
-		opening: make(map[store.Ref]*room),
-		guesses: make(guesses),
+		cfg:      cfg,
+		log:      cfg.Log,
+		dir:      cfg.Directory,
+		logger:   cfg.Logger,
+		inbox:    make(chan event, inboxSize),
+		writers:  newWriters(0),
+		parser:   protocol.Parser{MessageLimit: cfg.MessageLimit, Tokens: cfg.Tokens != nil},
+		stopped:  make(chan struct{}),
+		newID:    func() string { return rand.Text()[:16] }, // 80 random bits
+		clients:  make(map[*client]struct{}),
+		rooms:    make(map[string]*room),
+		members:  make(map[string]*member),
+		users:    store.NewUsers(),
+		pending:  make(map[store.Ref]pendingAppend),
+		opening:  make(map[store.Ref]*room),
+		guesses:  make(guesses),
+		removals: make(map[store.Ref]chan<- error),
 	}
 	h.readers = newLogReaders(h.log, h.post)
 	if cfg.Metrics == nil {
@@ -274,6 +282,8 @@ func (h *Hub) step(ev event) {
 		h.handlePage(ev.page)
 	case drainRequested:
 		h.startDrain()
+	case removalRequested:
+		h.removeRoom(ev)
 	default:
 		panic(fmt.Sprintf("hub: unknown event %T", ev))
 	}

@@ -16,6 +16,11 @@ type Directory interface {
 	// err: ErrBusy or ErrClosed, and nothing was done. Once taken it is kept: what a failing disk refuses is
 	// written as soon as the disk takes it, before any message of the room.
 	Lock(room string, access []byte) error
+	// Remove takes the room's messages, their keys and its lock away, for good. It counts as held if it did
+	// before; the next Lock opens it anew. When done, out is the outcome; else it comes through the sink, once,
+	// in its order between the messages.
+	// err: ErrBusy or ErrClosed, and nothing was done.
+	Remove(ref Ref, room string) (out Removed, done bool, err error)
 	// Release: the room is held no longer; no members, nothing pending.
 	Release(room string)
 }

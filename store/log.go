@@ -89,6 +89,14 @@ type RoomState struct {
 	From    int64     // every stored message with Seq > From is in Recent
 }
 
+// Removed is the outcome of one [Directory.Remove].
+type Removed struct {
+	Ref     Ref
+	Room    string
+	Through int64 // everything of the room with Seq <= Through is gone
+	Err     error // nothing was removed
+}
+
 // Trim: everything of the room with Seq <= Through has been dropped.
 type Trim struct {
 	Room    string
@@ -102,6 +110,7 @@ type Report struct {
 	Appended []Appended
 	Claimed  []Claimed
 	Trimmed  []Trim // held rooms only
+	Removed  []Removed
 }
 
 // Sink takes reports, from goroutines of the driver. It may block until its owner has time, and is not called

@@ -171,6 +171,26 @@ func (m *Memory) Lock(room string, access []byte) error {
 	return nil
 }
 
+// Remove implements [Directory]; always done.
+func (m *Memory) Remove(ref Ref, room string) (Removed, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.check(); err != nil {
+		return Removed{}, false, err
+	}
+	out := Removed{Ref: ref, Room: room, Through: m.seq}
+	r := m.rooms.get(room)
+	if r == nil {
+		return out, true, nil
+	}
+	if n := len(r.messages); n > 0 {
+		m.drop(r, n)
+	}
+	r.opened, r.lock, r.dropped = false, nil, m.seq
+	m.forget(r)
+	return out, true, nil
+}
+
 // Release implements [Directory].
 func (m *Memory) Release(room string) {
 	m.mu.Lock()

@@ -74,6 +74,7 @@ const (
 	opClaim
 	opLock
 	opRelease
+	opRemove
 )
 
 // claim is a claimed room whose state is to be loaded.
@@ -141,6 +142,11 @@ func (s *SQLite) Claim(ref Ref, room string) (Claimed, bool, error) {
 // Lock implements [Directory].
 func (s *SQLite) Lock(room string, access []byte) error {
 	return s.put(op{kind: opLock, room: room, access: access})
+}
+
+// Remove implements [Directory]; never done in place. What was removed is overwritten in the file.
+func (s *SQLite) Remove(ref Ref, room string) (Removed, bool, error) {
+	return Removed{}, false, s.put(op{kind: opRemove, ref: ref, room: room})
 }
 
 // Release implements [Directory].

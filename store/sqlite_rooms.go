@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 )
@@ -111,6 +112,38 @@ func (w *writer) forget(r *roomInfo) error {
 	w.undo = append(w.undo, func() { r.id, r.lock = id, lock })
 	r.id, r.lock = 0, nil
 	return nil
+}
+
+// remove deletes all that the file has of the room, its row too; its mark goes to the unknown. Deleted bytes are
+// overwritten, since who asks for this may have to.
+func (w *writer) remove(r *roomInfo) error {
+	if err := w.load(r); err != nil {
+		return err
+	}
+	if _, err := w.stmts.removeKeys.Exec(r.name); err != nil || r.id == 0 {
+		return err
+	}
+	ctx := context.Background()
+	if _, err := w.conn.ExecContext(ctx, "PRAGMA secure_delete = ON"); err != nil {
+		return err
+	}
+	_, err := w.stmts.deleteMessages.Exec(r.id, w.seq)
+	if _, off := w.conn.ExecContext(ctx, "PRAGMA secure_delete = OFF"); err == nil {
+		err = off
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := w.stmts.shrink.Exec(r.count, w.seq, r.id); err != nil {
+		return err
+	}
+	before := *r
+	w.undo = append(w.undo, func() { *r = before })
+	held := r.held
+	r.count, r.added, r.held = 0, 0, false
+	err = w.forget(r)
+	r.held, r.dirty = held, false
+	return err
 }
 
 // grow counts a message added to the room.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -41,7 +42,7 @@ type writeStatements struct {
 	begin, commit, rollback, probe          *sql.Stmt
 	addMessage, addKey, findKey             *sql.Stmt
 	room, addRoom, lockRoom, grow           *sql.Stmt
-	inherit, deleteRoom                     *sql.Stmt
+	inherit, deleteRoom, removeKeys         *sql.Stmt
 	oldest, nth, expireKeys, deleteMessages *sql.Stmt
 	shrink, deleteKeys                      *sql.Stmt
 }
@@ -67,6 +68,7 @@ func (st *writeStatements) prepare(ctx context.Context, conn *sql.Conn) error {
 		statement{&st.inherit, `UPDATE log SET dropped = r.dropped FROM rooms AS r
 			WHERE r.id = ? AND r.dropped > log.dropped`},
 		statement{&st.deleteRoom, `DELETE FROM rooms WHERE id = ?`},
+		statement{&st.removeKeys, `DELETE FROM keys WHERE room = ?`},
 
 		statement{&st.oldest, `SELECT m.seq, m.at, r.name FROM messages AS m JOIN rooms AS r ON r.id = m.room
 			ORDER BY m.seq LIMIT ?`},
@@ -233,6 +235,7 @@ func (w *writer) probe() error {
 func (w *writer) group(ops []op) {
 	outcomes := make([]Appended, 0, len(ops))
 	stored := make([]Message, 0, len(ops))
+	var removed []Removed
 	err := w.attempt(flushed, func() error {
 		if err := w.saveRooms(); err != nil {
 			return err
@@ -256,6 +259,11 @@ func (w *writer) group(ops []op) {
 				err = w.lock(w.room(o.room), o.access)
 			case opRelease:
 				err = w.release(w.room(o.room))
+			case opRemove:
+				// Reported behind the messages of the group: of this room none may be left among them.
+				stored = slices.DeleteFunc(stored, func(m Message) bool { return m.Room == o.room })
+				removed = append(removed, Removed{Ref: o.ref, Room: o.room, Through: w.seq})
+				err = w.remove(w.room(o.room))
 			default:
 				panic(fmt.Sprintf("store: unknown kind of op %d", o.kind))
 			}
@@ -266,10 +274,10 @@ func (w *writer) group(ops []op) {
 		return w.growRooms()
 	})
 	if err != nil {
-		stored, outcomes = nil, w.failed(ops, err)
+		stored, outcomes, removed = nil, w.failed(ops, err), failedRemovals(ops, err)
 	}
-	if len(outcomes) > 0 {
-		w.log.sink(Report{Stored: stored, Appended: outcomes})
+	if len(outcomes)+len(removed) > 0 {
+		w.log.sink(Report{Stored: stored, Appended: outcomes, Removed: removed})
 	}
 	for i := range ops {
 		if o := &ops[i]; o.kind == opClaim {
@@ -302,6 +310,16 @@ func (w *writer) failed(ops []op, err error) (outcomes []Appended) {
 	}
 	w.tidy()
 	return outcomes
+}
+
+// failedRemovals makes the outcomes of the removals in a group that was rolled back.
+func failedRemovals(ops []op, err error) (removed []Removed) {
+	for _, o := range ops {
+		if o.kind == opRemove {
+			removed = append(removed, Removed{Ref: o.ref, Room: o.room, Err: err})
+		}
+	}
+	return removed
 }
 
 // append stores m, whose number it sets, unless it was stored before.
