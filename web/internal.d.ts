@@ -98,6 +98,8 @@ export interface People {
   receive(event: string, data: any): void;
   /** Tells the others, no more often than they need it. */
   say(typing: boolean): void;
+  /** One's own message clears it for the others. */
+  sent(): void;
   /** The connection has ended. */
   lost(): void;
 }

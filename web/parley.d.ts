@@ -14,6 +14,8 @@
  * All numbers of time are milliseconds. `at` strings are RFC 3339 in UTC, by the server's clock.
  */
 
+import type { RoomKeys } from "./crypto.js";
+
 /** Opens a connection and keeps it open; see {@link Socket}. Returns at once. */
 export function connect(url?: string | URL, options?: ConnectOptions): Socket;
 
@@ -71,6 +73,8 @@ export interface JoinOptions {
   room: string;
   /** The room's secret: messages are sealed and opened here, and the server never sees them (section 9). Absent: an open room. */
   secret?: string;
+  /** In place of the secret: the keys that crypto.js's `deriveKeys` made of it, or will have made; so that it can be done early. */
+  keys?: RoomKeys | Promise<RoomKeys>;
   /** A token, or a function that gets a fresh one: called for each connection, and before the token's `exp` to renew it. */
   token?: string | (() => string | Promise<string>);
   /**

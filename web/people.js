@@ -70,6 +70,8 @@ export const makePeople = (room) => {
       room.socket.send("typing", { typing });
     },
 
+    sent: () => (said = false),
+
     lost() {
       reading = said = false;
       for (const id of typing.keys()) typed(id);

@@ -20,11 +20,11 @@ export const makeRoom = (socket, options) => {
   const timers = new Set();
 
   const prepare = async () => {
-    if (secret !== undefined) {
+    if (secret !== undefined || options.keys) {
       const [crypto, { Reader }] = await Promise.all([import("./crypto.js"), import("./reader.js")]);
-      if (!crypto.checkSecret(secret).secret) throw new ParleyError("incomplete", "The secret is incomplete.");
+      if (!options.keys && !crypto.checkSecret(secret ?? "").secret) throw new ParleyError("incomplete", "The secret is incomplete.");
       if (!crypto.available()) throw new ParleyError("insecure", "Encryption needs https, or localhost.");
-      const keys = await crypto.deriveKeys(options.room, secret);
+      const keys = await (options.keys ?? crypto.deriveKeys(options.room, secret ?? ""));
       Object.assign(room, { keys, crypto, name: keys.room, encrypted: true, judge: () => new Reader(keys) });
     }
     await outbox.open();
@@ -130,7 +130,10 @@ export const makeRoom = (socket, options) => {
     judge: () => credulous,
     isOwn: (userId, key = "") => userId === room.user.id || outbox.keys.has(key),
 
-    send: (text) => outbox.send(text),
+    send(text) {
+      people.sent();
+      return outbox.send(text);
+    },
     retry: (key) => outbox.retry(key),
     discard: (key) => outbox.discard(key),
     history: (page) => inbox.history(page),

@@ -83,10 +83,17 @@ export class FakeWebSocket {
     this.protocol = protocol;
   }
 
+  /** Does it answer pings by itself? */
+  alive() {
+    return true;
+  }
+
   /** @param {string} text */
   send(text) {
     if (this.readyState !== 1) throw new Error("not open");
-    this.frames.push(JSON.parse(text));
+    const frame = JSON.parse(text);
+    this.frames.push(frame);
+    if (frame.event === "ping" && this.alive()) queueMicrotask(() => this.ack(frame, { id: "conn", at: "…" }));
   }
 
   /** @param {number} [code] */
@@ -201,17 +208,20 @@ export class FakeLocks {
 /** A world with one client in it. */
 export class World {
   /** @type {FakeWebSocket[]} */ sockets = [];
+  /** Its server answers pings. */ alive = true;
 
   /** @param {import("node:test").TestContext} t @param {import("../parley.js").ConnectOptions} [options] */
   constructor(t, options) {
     this.clock = new Clock(t);
     const { sockets } = this;
+    const alive = () => this.alive;
     this.options = {
       WebSocket: class extends FakeWebSocket {
         /** @param {string} url @param {any} protocol */
         constructor(url, protocol) {
           super(url, protocol);
           sockets.push(this);
+          this.alive = alive;
         }
       },
       ...options,

@@ -261,6 +261,7 @@ test("disconnect closes with 1000; connect opens again", async (t) => {
 
 test("ping on the client's own clock; any frame is a sign of life", async (t) => {
   const world = new World(t);
+  world.alive = false;
   await world.welcome({ pingInterval: 5_000 });
   await world.clock.advance(5_000);
   const [ping] = world.ws.news(true);
@@ -290,6 +291,7 @@ test("probes: online, visibilitychange, pageshow; verdict in 3 s", async (t) => 
   });
   t.after(() => Object.assign(globalThis, { addEventListener: undefined, removeEventListener: undefined, document: undefined }));
   const world = new World(t, { storage: null });
+  world.alive = false;
   mock.method(console, "warn", () => {});
   for (const event of ["online", "visibilitychange", "pageshow"]) {
     await world.welcome();
@@ -326,6 +328,7 @@ test("probes: online, visibilitychange, pageshow; verdict in 3 s", async (t) => 
 
 test("a jump of the clock, either way, is a reason to probe", async (t) => {
   const world = new World(t);
+  world.alive = false;
   await world.welcome({ pingInterval: 3_600_000 });
   await world.clock.advance(60_000);
   assert.equal(world.ws.news(true).length, 0);
