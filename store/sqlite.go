@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -14,6 +15,7 @@ const (
 	queuedMessages = 8192
 	queuedBytes    = 32 << 20
 	queuedClaims   = 8192 // claims not yet reported
+	spareOps       = 1024 // place kept when the queue is empty
 )
 
 // loaders is how many goroutines read the state of claimed rooms, and as many connections are left for Read.
@@ -37,7 +39,6 @@ type SQLite struct {
 	// Set once.
 	opts   Options
 	epoch  string
-	guard  func() error // lets go of the lock against other processes
 	read   *sql.DB
 	stmts  readStatements
 	writer *writer
@@ -46,6 +47,8 @@ type SQLite struct {
 	sink   Sink
 	done   sync.WaitGroup
 	close  func() error
+	// What to close, last first: the lock against other processes, the writer's connection, the readers'.
+	closers []func() error
 
 	failure atomic.Pointer[error] // why nothing can be stored now
 	loading loadingRooms
@@ -124,8 +127,14 @@ func (s *SQLite) closeOnce() error {
 	s.mu.Unlock()
 	s.poke()
 	s.done.Wait()
-	// The readers first: the last connection to close folds the write-ahead log into the file.
-	return errors.Join(s.read.Close(), s.writer.close(), s.guard())
+	return s.closeAll()
+}
+
+func (s *SQLite) closeAll() (err error) {
+	for _, f := range slices.Backward(s.closers) {
+		err = errors.Join(err, f())
+	}
+	return err
 }
 
 // Append implements [Log]; never done in place.
@@ -186,8 +195,12 @@ func (s *SQLite) poke() {
 	}
 }
 
-// take gives the writer all that waits, and reuse for the next queue; last says that no more will come.
+// take gives the writer all that waits, and takes the array of what it had before; last says that no more will
+// come.
 func (s *SQLite) take(reuse []op) (ops []op, last bool) {
+	if cap(reuse) > spareOps {
+		reuse = nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ops, s.queue = s.queue, reuse

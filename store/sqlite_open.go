@@ -53,34 +53,36 @@ func OpenSQLite(ctx context.Context, path string, opts Options) (*SQLite, error)
 }
 
 func (s *SQLite) open(ctx context.Context, path string) (err error) {
-	var closers []func() error
 	defer func() {
-		for i := len(closers) - 1; err != nil && i >= 0; i-- {
-			_ = closers[i]() // the first error is the one to tell
+		if err != nil {
+			_ = s.closeAll() // the first error is the one to tell
 		}
 	}()
 	if path, err = resolve(path); err != nil {
 		return err
 	}
-	if s.guard, err = guard(ctx, path+".lock"); err != nil {
+	unlock, err := guard(ctx, path+".lock")
+	if err != nil {
 		return err
 	}
-	closers = append(closers, s.guard)
+	s.closers = append(s.closers, unlock)
 	if err := create(path); err != nil {
 		return err
 	}
 	if s.writer, err = openWriter(ctx, s, path); err != nil {
 		return err
 	}
-	closers = append(closers, s.writer.close)
+	// The readers are closed before: the last connection to close folds the write-ahead log into the file.
+	s.closers = append(s.closers, s.writer.close)
 	if s.read, err = sql.Open("sqlite", source(path, readPragmas...)); err != nil {
 		return err
 	}
-	closers = append(closers, s.read.Close)
+	s.closers = append(s.closers, s.read.Close)
 	s.read.SetMaxOpenConns(2 * loaders)
 	s.read.SetMaxIdleConns(2 * loaders)
 	s.read.SetConnMaxIdleTime(5 * time.Minute)
-	return s.stmts.prepare(ctx, s.read)
+	_, err = s.stmts.prepare(ctx, s.read) // closed with the pool
+	return err
 }
 
 // resolve makes path absolute and follows links, so that a file has one lock under all its names.

@@ -15,7 +15,7 @@ type readStatements struct {
 	room, unknown, newest, oldest *sql.Stmt
 }
 
-func (st *readStatements) prepare(ctx context.Context, db *sql.DB) error {
+func (st *readStatements) prepare(ctx context.Context, db *sql.DB) (closeAll func() error, err error) {
 	const stretch = `SELECT seq, at, sender, nick, user_id, key, body FROM messages
 		WHERE room = ? AND seq > ? AND seq < ? ORDER BY seq `
 	return prepare(ctx, db,
@@ -96,12 +96,21 @@ type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
-func prepare(ctx context.Context, p preparer, statements ...statement) error {
+// prepare prepares all and gives what closes them: with a single connection nobody else would, and SQLite does
+// not close the file before.
+func prepare(ctx context.Context, p preparer, statements ...statement) (closeAll func() error, err error) {
+	closeAll = func() (err error) {
+		for _, s := range statements {
+			if *s.to != nil {
+				err = errors.Join(err, (*s.to).Close())
+			}
+		}
+		return err
+	}
 	for _, s := range statements {
-		var err error
 		if *s.to, err = p.PrepareContext(ctx, s.query); err != nil {
-			return err
+			return nil, errors.Join(err, closeAll())
 		}
 	}
-	return nil
+	return closeAll, nil
 }

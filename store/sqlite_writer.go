@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -14,7 +15,7 @@ import (
 type writer struct {
 	log       *SQLite
 	conn      *sql.Conn
-	closeConn func() error
+	closers   []func() error // last first
 	stmts     writeStatements
 
 	seq     int64 // the last number given, committed or not
@@ -47,7 +48,7 @@ type writeStatements struct {
 	shrink, deleteKeys                      *sql.Stmt
 }
 
-func (st *writeStatements) prepare(ctx context.Context, conn *sql.Conn) error {
+func (st *writeStatements) prepare(ctx context.Context, conn *sql.Conn) (closeAll func() error, err error) {
 	return prepare(ctx, conn,
 		statement{&st.begin, `BEGIN IMMEDIATE`},
 		statement{&st.commit, `COMMIT`},
@@ -88,23 +89,27 @@ func openWriter(ctx context.Context, s *SQLite, path string) (_ *writer, err err
 		unsaved:   make(map[string]struct{}),
 		retention: newRetention(s.opts.Now()),
 	}
-	if w.conn, w.closeConn, err = single(ctx, source(path, writePragmas...)); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
-			_ = w.closeConn() // the first error is the one to tell
+			_ = w.close() // the first error is the one to tell
 		}
 	}()
+	conn, closeConn, err := single(ctx, source(path, writePragmas...))
+	if err != nil {
+		return nil, err
+	}
+	w.conn, w.closers = conn, append(w.closers, closeConn)
 	if err := migrate(ctx, w.conn); err != nil {
 		return nil, err
 	}
 	if _, err := w.conn.ExecContext(ctx, "PRAGMA journal_mode = WAL"); err != nil {
 		return nil, err
 	}
-	if err := w.stmts.prepare(ctx, w.conn); err != nil {
+	closeStatements, err := w.stmts.prepare(ctx, w.conn)
+	if err != nil {
 		return nil, err
 	}
+	w.closers = append(w.closers, closeStatements)
 	err = w.conn.QueryRowContext(ctx, `SELECT epoch, ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0)
 		FROM log`).Scan(&s.epoch, &w.seq)
 	if err != nil {
@@ -116,7 +121,12 @@ func openWriter(ctx context.Context, s *SQLite, path string) (_ *writer, err err
 	return w, w.transaction(flushed, w.probe)
 }
 
-func (w *writer) close() error { return w.closeConn() }
+func (w *writer) close() (err error) {
+	for _, f := range slices.Backward(w.closers) {
+		err = errors.Join(err, f())
+	}
+	return err
+}
 
 // run is the writer goroutine.
 func (w *writer) run() {

@@ -1,0 +1,338 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func mustOpen(t *testing.T, dir string, opts Options) *SQLite {
+	t.Helper()
+	s, err := OpenSQLite(t.Context(), filepath.Join(dir, "log.db"), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// damaged makes the file of a log with some messages, closed, and lets spoil at it.
+func damaged(t *testing.T, spoil func(t *testing.T, path string)) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "log.db")
+	s, err := OpenSQLite(t.Context(), path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := make(chan Report, 1)
+	s.Start(func(r Report) { reports <- r })
+	for i := range 100 {
+		if _, _, err := s.Append(Ref(i), Message{Room: "a", Nick: "ann", Body: strings.Repeat("x", 1000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := 0; n < 100; {
+		n += len((<-reports).Appended)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	spoil(t, path)
+	return path
+}
+
+func execute(t *testing.T, path, query string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", source(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path string, offset int64, data string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte(data), offset); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenSaysWhatToChange(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ name, path, want string }{
+		{"text", damaged(t, func(t *testing.T, path string) { write(t, path, 0, strings.Repeat("no database\n", 10)) }),
+			"no SQLite database"},
+		{"cut short", damaged(t, func(t *testing.T, path string) {
+			if err := os.Truncate(path, 40_000); err != nil {
+				t.Fatal(err)
+			}
+		}), "damaged"},
+		{"another program's", damaged(t, func(t *testing.T, path string) { execute(t, path, `PRAGMA application_id = 7`) }),
+			"another program"},
+		{"newer", damaged(t, func(t *testing.T, path string) { execute(t, path, `PRAGMA user_version = 99`) }),
+			"newer Parley"},
+		{"a directory", dir, "is a directory"},
+		{"in no directory", filepath.Join(dir, "missing", "log.db"), "no such file or directory"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := OpenSQLite(t.Context(), c.path, Options{})
+			if err == nil {
+				t.Fatal("opened", s.Close())
+			}
+			if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%v; want %q in one line", err, c.want)
+			}
+			_, again := OpenSQLite(t.Context(), c.path, Options{})
+			if errors.Is(again, errInUse) {
+				t.Errorf("the lock was kept: %v", again)
+			}
+		})
+	}
+}
+
+func TestOpenedOnce(t *testing.T) {
+	dir := t.TempDir()
+	mustOpen(t, dir, Options{})
+	link := filepath.Join(dir, "link.db")
+	if err := os.Symlink("log.db", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "log.db"), link} {
+		if _, err := OpenSQLite(t.Context(), path, Options{}); !errors.Is(err, errInUse) {
+			t.Errorf("%s opened twice: %v", path, err)
+		}
+	}
+}
+
+// TestDamageWhileRunning: a page that cannot be read costs its readers and writers an error, and no more.
+func TestDamageWhileRunning(t *testing.T) {
+	path := damaged(t, func(t *testing.T, path string) {
+		// All pages after those of the schema and the first of each table.
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for page := int64(12); page < info.Size()/4096; page++ {
+			write(t, path, page*4096, strings.Repeat("\xff", 4096))
+		}
+	})
+	s, err := OpenSQLite(t.Context(), path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	reports := make(chan Report, 10)
+	s.Start(func(r Report) { reports <- r })
+	if _, err := s.Read(t.Context(), "a", Query{Limit: 100}); err == nil {
+		t.Error("read what is damaged")
+	}
+	if _, _, err := s.Claim(1, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-reports; len(r.Claimed) != 1 || r.Claimed[0].Err == nil {
+		t.Error("claimed what is damaged")
+	}
+	secret := "the text of a message"
+	if _, _, err := s.Append(2, Message{Room: "a", Nick: "ann", Body: secret}); err != nil {
+		t.Fatal(err)
+	}
+	r := <-reports
+	if len(r.Stored) > 0 || len(r.Appended) != 1 || r.Appended[0].Err == nil || s.Ready() == nil {
+		t.Fatalf("stored in what is damaged: %d; ready: %v", len(r.Stored), s.Ready())
+	}
+	if strings.Contains(r.Appended[0].Err.Error(), secret) {
+		t.Errorf("the text is in the error: %v", r.Appended[0].Err)
+	}
+}
+
+// TestFullDisk: while the file can grow no more, messages are refused; room makes it well without a restart,
+// and what was told of locks meanwhile holds.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, drivers[1], dir, Options{})
+		defer func() { r.close(t) }()
+		s := r.store.(*SQLite)
+		limit := func(pages int) { // while the writer is idle
+			if _, err := s.writer.conn.ExecContext(t.Context(), fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.say(t, "a", "ann", "", "before")
+		limit(1) // SQLite takes what the file has now as the least
+		r.claim(t, "locked")
+		access := []byte("0123456789abcdef0123456789abcdef")
+		var refs []Ref
+		for i := range 20 {
+			refs = append(refs, r.send(t, Message{Room: "a", Nick: "ann", Key: fmt.Sprint("key", i), Body: strings.Repeat("x", 5000)}))
+		}
+		r.mustLock(t, "locked", access)
+		<-time.After(time.Millisecond) // less than a probe takes
+		synctest.Wait()
+		for _, ref := range refs {
+			if out := r.appended[ref]; out.Err == nil || !strings.Contains(out.Err.Error(), "full") {
+				t.Fatalf("on a full disk: %+v", out)
+			}
+		}
+		if s.Ready() == nil {
+			t.Error("ready on a full disk")
+		}
+		if got := bodies(r.newlyStored()); got != "before" {
+			t.Errorf("stored %q", got)
+		}
+		limit(1 << 20)
+		r.settle()
+		if err := s.Ready(); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		for i := range 20 {
+			if out := r.say(t, "a", "ann", fmt.Sprint("key", i), "retry"); out.Duplicate {
+				t.Fatalf("retry %d: %+v", i, out)
+			}
+		}
+		r.reopen(t)
+		if st := r.claim(t, "locked"); !st.Known || string(st.Lock) != string(access) {
+			t.Errorf("the lock told on the full disk: %+v", st)
+		}
+	})
+}
+
+func TestKeyOutlivesItsText(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, drivers[1], dir, Options{History: 1, Retain: time.Hour})
+		defer func() { r.close(t) }()
+		first := r.say(t, "a", "ann", "key", "x")
+		r.say(t, "a", "ann", "", "y")
+		r.skew.Add(int64(25 * time.Hour))
+		r.settle()
+		r.reopen(t)
+		if s := r.claim(t, "a"); len(s.Recent) > 0 {
+			t.Fatalf("still there: %+v", s.Recent)
+		}
+		if out := r.say(t, "a", "ann", "key", "x"); !out.Duplicate || out.Seq != first.Seq || out.At != first.At {
+			t.Errorf("after 25 hours: %+v, want %+v", out, first)
+		}
+		r.skew.Add(int64(24 * time.Hour))
+		r.settle()
+		if out := r.say(t, "a", "ann", "key", "x"); out.Duplicate {
+			t.Errorf("after 49 hours: %+v", out)
+		}
+	})
+}
+
+// TestGroupSharesOneTransaction: what came while a group was under way is one group; and the queue is bounded.
+func TestGroupSharesOneTransaction(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), Options{})
+	reports, taken := make(chan Report), make(chan struct{})
+	s.Start(func(r Report) {
+		if len(r.Appended) > 0 {
+			taken <- struct{}{}
+			reports <- r
+		}
+	})
+	add := func(ref Ref) error {
+		_, _, err := s.Append(ref, Message{Room: "a", Nick: "ann", Body: "x"})
+		return err
+	}
+	if err := add(0); err != nil {
+		t.Fatal(err)
+	}
+	<-taken // the writer waits for us
+	for i := range queuedMessages {
+		if err := add(Ref(i + 1)); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := add(9999); !errors.Is(err, ErrBusy) {
+		t.Errorf("a full queue: %v", err)
+	}
+	if err := s.Lock("a", nil); err != nil {
+		t.Errorf("a lock: %v", err)
+	}
+	if r := <-reports; len(r.Appended) != 1 {
+		t.Errorf("%d in the first group", len(r.Appended))
+	}
+	<-taken
+	if r := <-reports; len(r.Appended) != queuedMessages || len(r.Stored) != queuedMessages {
+		t.Errorf("%d in the second group, %d stored", len(r.Appended), len(r.Stored))
+	}
+}
+
+// TestSchema1 opens a file that the first schema's code wrote (testdata/v1.db): what was promised then holds.
+func TestSchema1(t *testing.T) {
+	dir := t.TempDir()
+	old, err := os.ReadFile("testdata/v1.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "log.db"), 0, string(old))
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, drivers[1], dir, Options{})
+		defer func() { r.close(t) }()
+		if r.Epoch() != "FIXTUREEPOCH" {
+			t.Errorf("epoch %q", r.Epoch())
+		}
+		s := r.claim(t, "locked")
+		if !s.Known || string(s.Lock) != "0123456789abcdef0123456789abcdef" || bodies(s.Recent) != "two three" ||
+			s.Dropped != 1 || s.Seq != 3 {
+			t.Errorf("locked: %+v", s)
+		}
+		if out := r.say(t, "locked", "ann", "key-one", "again"); !out.Duplicate || out.Seq != 1 {
+			t.Errorf("the key of a dropped message: %+v", out)
+		}
+		if out := r.say(t, "open", "bob", "", "next"); out.Seq != 4 {
+			t.Errorf("next: %+v", out)
+		}
+		if s := r.claim(t, "open"); !s.Known || s.Lock != nil {
+			t.Errorf("open: %+v", s)
+		}
+	})
+}
+
+// makeSchema1 made testdata/v1.db; the newest schema's maker of such a file stands here for the next.
+func makeSchema1(path string) error {
+	s, err := OpenSQLite(context.Background(), path, Options{History: 2})
+	if err != nil {
+		return err
+	}
+	_, err = s.writer.conn.ExecContext(context.Background(), `UPDATE log SET epoch = 'FIXTUREEPOCH'`)
+	trimmed := make(chan struct{})
+	s.Start(func(r Report) {
+		if len(r.Trimmed) > 0 {
+			close(trimmed)
+		}
+	})
+	_, _, err1 := s.Claim(1, "locked")
+	err2 := s.Lock("locked", []byte("0123456789abcdef0123456789abcdef"))
+	at := time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC) // so that its key is remembered for a while
+	for i, body := range []string{"one", "two", "three"} {
+		_, _, err3 := s.Append(Ref(i), Message{
+			At: at, Room: "locked", From: "Ann", Nick: "ann", UserID: "id", Key: "key-" + body, Body: body,
+		})
+		err = errors.Join(err, err3)
+	}
+	_, _, err4 := s.Claim(2, "open")
+	err5 := s.Lock("open", nil)
+	<-trimmed
+	return errors.Join(err, err1, err2, err4, err5, s.Close())
+}
