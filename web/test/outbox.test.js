@@ -199,9 +199,9 @@ test("asks about what was written under another name", async (t) => {
   await world.clock.advance(500);
   await world.welcome();
   world.ws.ack(world.ws.one("login"), { error: "Taken.", code: "name_taken" });
-  const { session } = /** @type {any} */ (world).login.data;
+  const { session } = world.login.data;
   const next = await world.join({ options: { name: "Ann 2" }, answer: { user: { ...ANN, name: "Ann 2" } } });
-  assert.notEqual(/** @type {any} */ (world).login.data.session, session, "another name is another session");
+  assert.notEqual(world.login.data.session, session, "another name is another session");
   assert.deepEqual(next.outbox.map(({ text, state }) => [text, state]), [["a", "ask"], ["b", "ask"]]);
   assert.deepEqual(world.ws.news(), []);
   assert.equal(next.discard(next.outbox[1].key), true);
@@ -235,10 +235,10 @@ test("a reload: the session is taken over, and what was unsent is sent, once", a
   void room.send("a");
   void room.send("b");
   const { data } = world.ws.one("roomMessage");
-  const { session } = /** @type {any} */ (world).login.data;
+  const { session } = world.login.data;
   const reloaded = load(t, { storage, locks: null });
   const next = await reloaded.join({ answer: { resumed: true, messages: [said(101, { key: data.key, userId: "old" })] } });
-  const login = /** @type {any} */ (reloaded).login.data;
+  const login = reloaded.login.data;
   assert.deepEqual([login.session, login.since], [session, undefined], "the page is empty: it wants the newest");
   assert.deepEqual(next.outbox.map(({ text, state }) => [text, state]), [["a", "sending"], ["b", "queued"]]);
   /** @type {any[]} */
@@ -274,12 +274,12 @@ test("a duplicated tab takes a session of its own; the outbox belongs to the fir
   const world = load(t, { storage, locks });
   const room = await world.join();
   void room.send("a");
-  const { session } = /** @type {any} */ (world).login.data;
+  const { session } = world.login.data;
 
   const copy = storage.copy();
   const second = load(t, { storage: copy, locks });
   const other = await second.join({ options: { name: "Ann 2" }, answer: { user: { ...ANN, id: "ann2", name: "Ann 2" } } });
-  const own = /** @type {any} */ (second).login.data.session;
+  const own = second.login.data.session;
   assert.notEqual(own, session);
   assert.deepEqual([other.outbox, second.ws.news()], [[], []]);
   void other.send("from the second");
@@ -288,12 +288,12 @@ test("a duplicated tab takes a session of its own; the outbox belongs to the fir
   locks.held.delete(`parley ${own}`); // the second tab is loaded again
   const reloaded = load(t, { storage: copy, locks });
   const again = await reloaded.join({ options: { name: "Ann 2" }, answer: { user: { ...ANN, id: "ann2", name: "Ann 2" } } });
-  assert.equal(/** @type {any} */ (reloaded).login.data.session, own);
+  assert.equal(reloaded.login.data.session, own);
   assert.deepEqual(again.outbox.map(({ text }) => text), ["from the second"]);
 
   const third = load(t, { storage: new FakeStorage(), locks });
   await third.join();
-  assert.notEqual(/** @type {any} */ (third).login.data.session, session, "another tab has nothing to do with it");
+  assert.notEqual(third.login.data.session, session, "another tab has nothing to do with it");
 });
 
 test("a lock is given up with the room", async (t) => {
