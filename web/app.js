@@ -3,7 +3,7 @@
  * somebody begins to fill in the form, or is in a room already.
  */
 import { $ } from "./ui/dom.js";
-import { invite, invitedBy, onEnter, propose } from "./ui/door.js";
+import { invite, invitedBy, onEnter, propose, refused } from "./ui/door.js";
 import "./ui/look.js";
 import { tabPlace } from "./ui/stored.js";
 
@@ -11,9 +11,16 @@ import { tabPlace } from "./ui/stored.js";
 let talk;
 const loadTalk = () => (talk ??= import("./ui/talk.js"));
 
-onEnter(async (place) => (await loadTalk()).join(place));
+onEnter(async (place) => {
+  try {
+    await (await loadTalk()).join(place);
+  } catch {
+    talk = undefined;
+    refused({ code: "disconnected", message: "" }, place);
+  }
+});
 for (const sign of ["input", "pointerdown"]) {
-  $("door").addEventListener(sign, () => void loadTalk(), { once: true, passive: true });
+  $("door").addEventListener(sign, () => void loadTalk().catch(() => {}), { once: true, passive: true });
 }
 
 // Another link was pasted into the address bar.

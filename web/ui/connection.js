@@ -19,7 +19,7 @@ let ticking;
 export function attachConnection(of) {
   socket = of;
   room = undefined;
-  for (const event of ["state", "rtt", "resumed"]) of.on(event, draw);
+  for (const event of ["state", "rtt"]) of.on(event, draw);
   draw();
 }
 
@@ -28,6 +28,8 @@ export function inRoom(entered) {
   room = entered;
   entered.on("resumed", draw);
   entered.on("end", draw);
+  // The first round trip now, not with the next regular ping.
+  entered.socket.probe();
   draw();
 }
 

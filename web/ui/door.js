@@ -166,7 +166,11 @@ export function nextName(taken) {
   return [...base].slice(0, 32 - next.length).join("") + next;
 }
 
-/** Tells what went wrong with a join, where it can be mended. @param {ParleyError} error @param {Place} place */
+/**
+ * Tells what went wrong with a join, where it can be mended.
+ * @param {Pick<ParleyError, "code" | "message" | "fields">} error
+ * @param {Place} place
+ */
 export function refused(error, place) {
   clear();
   busy(false);

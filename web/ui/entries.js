@@ -96,6 +96,7 @@ export class Entries {
       const together =
         !newDay &&
         !unread &&
+        !m.mark &&
         this.list[i - 1] === before &&
         before?.message?.from === m.from &&
         before.message.own === m.own &&

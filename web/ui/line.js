@@ -92,9 +92,12 @@ export function outboxLine(m, from, act) {
 
 /** @param {string} from @param {number} count */
 export function missingLine(from, count) {
-  const text = count === 1 ? "A message of " : `${count.toLocaleString()} messages of `;
+  const text = count === 1 ? "a message of " : `${count.toLocaleString()} messages of `;
   return el("p", "notice missing", text, bdi(from), count === 1 ? " is missing here" : " are missing here");
 }
+
+/** So many are still called by their names. */
+const FEW = 4;
 
 /** Joins and leaves that follow one another: one quiet line, folded when there are many. */
 export class Comings {
@@ -121,10 +124,10 @@ export class Comings {
     }
     /** @param {string[]} names @returns {(Node | string)[]} */
     const list = (names) => names.flatMap((name, i) => [i === 0 ? "" : i === names.length - 1 ? " and " : ", ", bdi(name)]);
-    const many = this.people.size > 4;
+    const many = groups.some(({ names }) => names.length > FEW);
     const summary = groups.flatMap(({ names, verb }, i) => [
       i ? "; " : "",
-      ...(names.length > 4 || many ? [`${names.length} people`.replace(/^1 people/, "1 person")] : list(names)),
+      ...(names.length > FEW ? [`${names.length} people`] : list(names)),
       ` ${verb}`,
     ]);
     if (!many) return this.element.replaceChildren(...summary);

@@ -51,7 +51,7 @@ export class Log {
   constructor(view) {
     this.view = view;
     this.element = view.log;
-    this.element.replaceChildren(this.pending);
+    this.element.replaceChildren(el("p", "empty", "Nothing has been said here yet."), this.pending);
     this.entries = new Entries(this.element, this.pending);
     const nearby = { root: this.element, rootMargin: "800px 0px" };
     this.watcher = new IntersectionObserver((seen) => this.reached(seen), nearby);
@@ -98,7 +98,6 @@ export class Log {
   flush() {
     const messages = this.queue.splice(0);
     if (!messages.length || !this.room) return;
-    this.sameEra();
     const first = this.newest === 0 && this.era === 0;
     this.flushed = performance.now();
     this.change(() => this.put(messages), !messages[0].live);
@@ -196,10 +195,8 @@ export class Log {
     if (line) this.view.keep(() => line.remove());
   }
 
-  /** The server may have begun another log, whose numbers do not compare with the old one's. */
-  sameEra() {
-    if (!this.room || this.room.epoch === this.epoch) return;
-    this.epoch = this.room.epoch;
+  /** Another log has begun, whose numbers do not compare with the old one's. */
+  newEra() {
     this.era++;
     this.newest = 0;
     this.comings = undefined;
@@ -211,7 +208,10 @@ export class Log {
   gap({ reason, after, before }) {
     this.flush();
     const era = this.era;
-    this.sameEra();
+    if (this.room && this.room.epoch !== this.epoch) {
+      this.epoch = this.room.epoch;
+      this.newEra();
+    }
     if (reason === "too_many" && before !== null) return this.hole(after, before);
     const element = el("p", "notice missing", "Messages are missing here that are no longer kept.");
     this.change(() => this.entries.add({ era, seq: after, side: 2, element }), false);

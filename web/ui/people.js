@@ -1,5 +1,5 @@
 /**
- * The people list. Only the rows in sight are in the document, whatever the room's size; padding stands for the
+ * The people list. Only the rows in sight are in the document, whatever the room's size; margins stand for the
  * others. What the shim has not read yet is asked for as the reader comes to it.
  */
 import { $, bdi, el, hue } from "./dom.js";
@@ -64,9 +64,12 @@ async function draw() {
   drawn = wanted;
   const rows = await users(of, from, to);
   if (drawn !== wanted || of !== room) return;
-  list.style.paddingTop = `${from * row}px`;
-  list.style.paddingBottom = `${Math.max(0, of.count - to) * row}px`;
-  list.replaceChildren(...rows.map((user, i) => item(user, from + i, of)));
+  const items = rows.map((user, i) => item(user, from + i, of));
+  if (items.length) {
+    items[0].style.marginTop = `${from * row}px`;
+    items[items.length - 1].style.marginBottom = `${Math.max(0, of.count - to) * row}px`;
+  }
+  list.replaceChildren(...items);
 }
 
 /** @param {User | undefined} user @param {number} index @param {Room} of */

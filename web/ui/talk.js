@@ -67,7 +67,7 @@ function preview(place) {
   $("room-title").textContent = place.room;
   $("sealed").classList.toggle("open", !place.secret);
   $("sealed-icon").setAttribute("href", place.secret ? "#i-lock" : "#i-open");
-  $("sealed-text").textContent = place.secret ? "Encrypted" : "Open room, not encrypted";
+  $("sealed-text").textContent = place.secret ? "Encrypted" : "Open, not encrypted";
   entitle(place.room);
   enableComposer(false);
   $("door").hidden = true;
