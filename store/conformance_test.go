@@ -92,6 +92,7 @@ type rig struct {
 	claimed  map[Ref]Claimed
 	trimmed  map[string]int64
 	twice    []Ref
+	removed  Removed // the last
 }
 
 func newRig(t failer, d driver, dir string, opts Options) *rig {
@@ -144,6 +145,9 @@ func (r *rig) take(rep Report) {
 			r.twice = append(r.twice, c.Ref)
 		}
 		r.claimed[c.Ref] = c
+	}
+	for _, out := range rep.Removed {
+		r.removed = out
 	}
 	for _, trim := range rep.Trimmed {
 		r.trimmed[trim.Room] = max(r.trimmed[trim.Room], trim.Through)
@@ -225,6 +229,26 @@ func (r *rig) claim(t failer, room string) RoomState {
 		t.Fatalf("claim: %v, ref %d for %d", out.Err, out.Ref, r.ref)
 	}
 	return out.State
+}
+
+// remove removes the room and gives the number through which it did.
+func (r *rig) remove(t failer, room string) int64 {
+	t.Helper()
+	r.ref++
+	out, done, err := r.Remove(r.ref, room)
+	if err != nil {
+		t.Fatalf("remove: %v", err)
+	}
+	if !done {
+		r.settle()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		out = r.removed
+	}
+	if out.Err != nil || out.Ref != r.ref || out.Room != room {
+		t.Fatalf("remove: %+v, ref %d, room %s", out, r.ref, room)
+	}
+	return out.Through
 }
 
 func (r *rig) mustLock(t failer, room string, access []byte) {
@@ -483,6 +507,43 @@ func TestRestartKeepsCounting(t *testing.T) {
 		}
 		if r.durable != (epoch == r.Epoch()) {
 			t.Errorf("epoch %q after %q", r.Epoch(), epoch)
+		}
+	})
+}
+
+// TestRemove: nothing of the room is left but its mark, and not in the file either.
+func TestRemove(t *testing.T) {
+	conform(t, Options{}, func(t *testing.T, r *rig) {
+		const text = "a text that somebody wants to be gone"
+		r.claim(t, "a")
+		r.mustLock(t, "a", []byte("0123456789abcdef0123456789abcdef"))
+		r.say(t, "b", "ann", "key", "kept")
+		last := r.say(t, "a", "ann", "key", text).Seq
+		if through := r.remove(t, "a"); through < last {
+			t.Errorf("through %d, not %d", through, last)
+		}
+		if s := r.claim(t, "a"); s.Known || s.Lock != nil || len(s.Recent) > 0 || s.Dropped < last {
+			t.Errorf("known %v, lock %q, %d messages, mark %d of %d", s.Known, s.Lock, len(s.Recent), s.Dropped, last)
+		}
+		r.mustLock(t, "a", nil)
+		if p := r.page(t, "a", Query{Limit: 9}); len(p.Messages) > 0 || p.Dropped < last {
+			t.Errorf("opened anew: %d messages, mark %d of %d", len(p.Messages), p.Dropped, last)
+		}
+		if out := r.say(t, "a", "ann", "key", "anew"); out.Duplicate || out.Seq <= last {
+			t.Errorf("its key is remembered: %+v", out)
+		}
+		if p := r.page(t, "b", Query{Limit: 9}); bodies(p.Messages) != "kept" {
+			t.Errorf("another room has %q", bodies(p.Messages))
+		}
+		r.close(t)
+		files, err := filepath.Glob(filepath.Join(r.dir, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if data, err := os.ReadFile(file); err != nil || strings.Contains(string(data), text) {
+				t.Errorf("%s: the text is still there, or %v", filepath.Base(file), err)
+			}
 		}
 	})
 }

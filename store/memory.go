@@ -180,13 +180,14 @@ func (m *Memory) Remove(ref Ref, room string) (Removed, bool, error) {
 	}
 	out := Removed{Ref: ref, Room: room, Through: m.seq}
 	r := m.rooms.get(room)
-	if r == nil {
+	if r == nil || !r.opened {
 		return out, true, nil
 	}
 	if n := len(r.messages); n > 0 {
 		m.drop(r, n)
 	}
-	r.opened, r.lock, r.dropped = false, nil, m.seq
+	r.opened, r.lock = false, nil
+	m.dropped = m.seq // until it is opened anew, what is said of the unknown holds of it
 	m.forget(r)
 	return out, true, nil
 }

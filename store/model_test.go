@@ -116,6 +116,25 @@ func (m *model) pass() {
 	}
 }
 
+// remove: what had a number is gone from the room, and the room is as unknown as another.
+func (m *model) remove(name string, through int64) {
+	for k := range m.keys {
+		if k[0] == name {
+			delete(m.keys, k)
+		}
+	}
+	r := m.rooms[name]
+	if r == nil {
+		return
+	}
+	if r.known {
+		m.dropped = max(m.dropped, through)
+	}
+	if m.rooms[name] = (&modelRoom{held: r.held}); !r.held {
+		delete(m.rooms, name)
+	}
+}
+
 func (m *model) restart() {
 	m.opened = m.now()
 	if !m.durable {
@@ -276,6 +295,14 @@ func play(t *rapid.T, d driver, base string) {
 			if got := fmt.Sprintf("%+v", s); got != fmt.Sprintf("%+v", want) {
 				t.Fatalf("claim %s: %s, want %+v", name, got, want)
 			}
+		},
+		"remove": func(t *rapid.T) {
+			name := room.Draw(t, "room")
+			through := r.remove(t, name)
+			if through < last {
+				t.Fatalf("removed through %d, not %d", through, last)
+			}
+			m.remove(name, through)
 		},
 		"wait": func(t *rapid.T) {
 			r.skew.Add(int64(rapid.SampledFrom([]time.Duration{

@@ -235,6 +235,7 @@ func (s *SQLite) load() {
 		}
 		s.sink(Report{Claimed: []Claimed{out}})
 		s.loading.end(c.room)
+		s.poke() // a removal may have waited
 		s.mu.Lock()
 		s.claimed--
 		s.mu.Unlock()
