@@ -166,5 +166,8 @@ func (c *corked) encode(list []entry) []entry {
 			}
 		}
 	}
+	if len(c.buf) == 0 {
+		return nil
+	}
 	return []entry{{frames: c.buf}}
 }

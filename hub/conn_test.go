@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
@@ -339,8 +340,8 @@ func TestCloseByUs(t *testing.T) {
 		l.expectClose(t, protocol.CloseTakenOver, "taken over")
 		l.send(t, clientClose(protocol.CloseTakenOver))
 		l.expectEOF(t)
-		if err := <-l.ended; websocket.CloseStatus(err) != 4501 || !l.out.closing() {
-			t.Errorf("%v, closing %v", err, l.out.closing())
+		if err := <-l.ended; websocket.CloseStatus(err) != 4501 || l.out.closeCode() != protocol.CloseTakenOver {
+			t.Errorf("%v, closing with %d", err, l.out.closeCode())
 		}
 	})
 }
@@ -351,8 +352,8 @@ func TestCloseByThePeer(t *testing.T) {
 		l.send(t, clientClose(protocol.CloseNormal))
 		l.expectClose(t, protocol.CloseNormal, "")
 		l.expectEOF(t)
-		if err := <-l.ended; websocket.CloseStatus(err) != 1000 || l.out.closing() {
-			t.Errorf("%v, closing %v", err, l.out.closing())
+		if err := <-l.ended; websocket.CloseStatus(err) != 1000 || l.out.closeCode() != 0 {
+			t.Errorf("%v, closing with %d", err, l.out.closeCode())
 		}
 		if !l.out.push(text("after")) || l.out.size() != 0 {
 			t.Error("a closed connection takes nothing and overflows never")
@@ -390,8 +391,39 @@ func TestTooLargeAFrame(t *testing.T) {
 			t.Errorf("got frame %x %.40q, %v", op, payload, err)
 		}
 		_ = l.conn.Close()
-		if err := <-l.ended; !errors.Is(err, websocket.ErrMessageTooBig) || l.out.closing() {
+		if err := <-l.ended; !errors.Is(err, websocket.ErrMessageTooBig) || l.out.closeCode() != 0 {
 			t.Error(err)
 		}
+	}
+}
+
+// deaf is a recorder that can be asked for deadlines.
+type deaf struct{ *recorder }
+
+func (deaf) SetWriteDeadline(time.Time) error { return nil }
+
+// What the library no longer writes, because it has closed the connection after
+// the writer took it, is off the books, and the writer ends.
+func TestLibraryRefusesAFrame(t *testing.T) {
+	pool := newWriters(0)
+	defer pool.close()
+	pool.library = true
+	ws, o, err := upgrade(hijackable{httptest.NewRecorder(), deaf{&recorder{}}}, handshake(), &websocket.AcceptOptions{}, pool, noLimit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.busy = true // the test is the writer
+	o.push(text("refused"))
+	pool.flush()
+	taken := o.queue
+	o.queue = queue{}
+	_ = ws.CloseNow()
+	list := o.lib.encode(taken.entries)
+	if len(list) != 0 {
+		t.Errorf("the library wrote %q after its end", list[0].frames)
+	}
+	o.writeSlowly(remainder{list: list, bytes: taken.bytes})
+	if o.busy || o.size() != 0 || pool.total() != 0 {
+		t.Errorf("busy %v, %d bytes unsent, %d in all", o.busy, o.size(), pool.total())
 	}
 }

@@ -157,7 +157,7 @@ func TestClosesCross(t *testing.T) {
 		synctest.Wait()
 		l.out.push(text("never sent"))
 		l.out.closeWith(protocol.CloseTakenOver, "")
-		if !l.out.closing() {
+		if l.out.closeCode() == 0 {
 			t.Error("nobody else has begun")
 		}
 		l.send(t, clientClose(protocol.CloseNormal))
@@ -165,8 +165,8 @@ func TestClosesCross(t *testing.T) {
 		l.expect(t, opText, "blocked")
 		l.expectClose(t, protocol.CloseNormal, "")
 		l.expectEOF(t)
-		if err := <-l.ended; websocket.CloseStatus(err) != 1000 || l.out.closing() {
-			t.Errorf("%v, closing %v", err, l.out.closing())
+		if err := <-l.ended; websocket.CloseStatus(err) != 1000 || l.out.closeCode() != 0 {
+			t.Errorf("%v, closing with %d", err, l.out.closeCode())
 		}
 	})
 }

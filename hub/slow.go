@@ -95,14 +95,16 @@ func (o *outlet) writeSlowly(r remainder) {
 	defer slowBuffers.Put(buf)
 	for {
 		o.refill(&r)
-		chunk := r.peek(buf[:])
-		if len(chunk) == 0 {
+		if len(r.list) == 0 {
+			o.account(r.bytes)
+			r.bytes = 0
 			_ = o.conn.SetWriteDeadline(time.Time{}) // before another writer may have the socket
 			if !o.release(0) {
 				return
 			}
 			continue
 		}
+		chunk := r.peek(buf[:])
 		if err := o.writeAll(chunk); err != nil {
 			o.abort()
 			o.account(r.bytes)
@@ -119,11 +121,10 @@ func (o *outlet) refill(r *remainder) {
 	if o.wantsCut() {
 		o.account(r.cut())
 	}
-	if len(r.list) > 0 {
-		return
+	if len(r.list) == 0 {
+		o.account(r.bytes) // of frames that the library refused
+		*r = o.take(nil)
 	}
-	o.account(r.bytes)
-	*r = o.take(nil)
 }
 
 // writeAll writes b with a deadline that moves on with each byte that the socket

@@ -21,8 +21,10 @@ const (
 
 // writers is the pool of goroutines that put the outlets' queues on the wire,
 // a few for all connections. It buys two things against a goroutine each: 2 to
-// 4 KiB of stack a connection, and the wake-up of each member for each message,
-// which costs the hub 0.2 to 0.4 µs; a step of the hub wakes one writer at most.
+// 4 KiB of stack a connection, and the wake-up of each member for each message.
+// A step of the hub wakes one writer or two, whatever the size of the room: 40 to
+// 150 ns a member (BenchmarkEnqueueParked), and a broadcast to 1000 sockets costs
+// 0.9 to 1.1 times what write(2) alone costs (BenchmarkBroadcast).
 //
 // It relies on sockets that do not block: a writer does one write(2), and leaves
 // a connection that cannot take all of it to a goroutine of its own (slow.go).

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -196,6 +197,34 @@ func TestStress(t *testing.T) {
 		}
 		clients.Wait()
 	})
+}
+
+// Outlets are taken in the order in which they came, however that falls on the
+// slice that holds them.
+func TestReadyKeepsItsOrder(t *testing.T) {
+	p := &writers{}
+	p.work.L, p.quiet.L = &p.mu, &p.mu
+	r := rand.New(rand.NewPCG(4, 4))
+	var waiting []*outlet
+	for range 2000 {
+		for range r.IntN(6) {
+			o := &outlet{pool: p}
+			waiting = append(waiting, o)
+			p.mark(o)
+		}
+		p.flush()
+		again := []*outlet{{pool: p}}
+		waiting = append(waiting, again...)
+		batch := make([]*outlet, 1+r.IntN(6))
+		n := p.next(again, batch)
+		if !slices.Equal(batch[:n], waiting[:n]) {
+			t.Fatal("out of order")
+		}
+		waiting = waiting[n:]
+	}
+	if got := p.ready[p.head:]; !slices.Equal(got, waiting) {
+		t.Errorf("%d left, want %d", len(got), len(waiting))
+	}
 }
 
 // A delivery allocates nothing: not in the queue, not on the way to the socket.
