@@ -182,9 +182,10 @@ func (r *room) empty() bool { return r.window.seq <= r.trimmed }
 const keepIdle = time.Minute
 
 // leaveIdle notes that the room may have become idle. One without messages is
-// forgotten at once: its lock goes with its last member (section 9).
+// forgotten at once: its lock goes with its last member (section 9). So a room
+// may have been released already, and its name be held by another.
 func (h *Hub) leaveIdle(r *room) {
-	if !r.idle() {
+	if h.rooms[r.name] != r || !r.idle() {
 		return
 	}
 	if r.empty() {
