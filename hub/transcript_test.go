@@ -2,9 +2,7 @@ package hub
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -242,6 +240,9 @@ type paper struct {
 	alive  bool
 	closed bool
 	full   bool // nothing more fits
+
+	waiting int    // what size tells
+	dropped func() // called by closeNow
 }
 
 func (p *paper) push(frames []byte) bool {
@@ -249,31 +250,16 @@ func (p *paper) push(frames []byte) bool {
 		return false
 	}
 	for len(frames) > 0 && !p.closed {
-		n := wholeFrame(frames)
+		header, size := frameSize(frames)
 		if frames[0] == pingFrame[0] {
 			p.lines = append(p.lines, "< ping")
 		} else {
-			p.lines = append(p.lines, "< "+string(payload(frames[:n])))
+			p.lines = append(p.lines, "< "+string(frames[header:size]))
 		}
-		frames = frames[n:]
+		frames = frames[size:]
 	}
 	return true
 }
-
-// wholeFrame is the length of a server's frame, header included.
-func wholeFrame(b []byte) int {
-	switch n := int(b[1]); n {
-	case 126:
-		return 4 + int(binary.BigEndian.Uint16(b[2:]))
-	case 127:
-		return 10 + int(binary.BigEndian.Uint64(b[2:]))
-	default:
-		return 2 + n
-	}
-}
-
-// payload is what a server's frame holds behind its header.
-func payload(frame []byte) []byte { return frame[bytes.IndexByte(frame, '{'):] }
 
 func (p *paper) replace(_ slotKind, _ string, frame []byte) bool { return p.push(frame) }
 
@@ -286,7 +272,12 @@ func (p *paper) closeWith(code protocol.CloseCode, reason string) {
 	p.closed = true
 }
 
-func (p *paper) closeNow(code protocol.CloseCode, reason string) { p.closeWith(code, reason) }
+func (p *paper) closeNow(code protocol.CloseCode, reason string) {
+	if p.dropped != nil {
+		p.dropped()
+	}
+	p.closeWith(code, reason)
+}
 
 func (p *paper) abort() {
 	if !p.closed {
@@ -295,7 +286,7 @@ func (p *paper) abort() {
 	p.closed = true
 }
 
-func (p *paper) size() int { return 0 }
+func (p *paper) size() int { return p.waiting }
 
 func (p *paper) heard() bool {
 	alive := p.alive
