@@ -92,7 +92,7 @@ func (rs *logReaders) loop() {
 	}
 }
 
-// read fills the page from the log, down to what an answer may hold.
+// read fills the page from the log, for history down to what an answer may hold.
 func (p *page) read(ctx context.Context, log store.Log) {
 	got, err := log.Read(ctx, p.room, p.query)
 	if err != nil {
@@ -108,6 +108,9 @@ func (p *page) read(ctx context.Context, log store.Log) {
 		p.messages = append(p.messages, data)
 		p.seqs = append(p.seqs, m.Seq)
 		total += len(data) + 1
+	}
+	if p.login != nil {
+		return // the room's window may come on top: recall decides what fits
 	}
 	// What does not fit goes at the far end: the oldest of the newest, the newest of the oldest.
 	for n := len(p.messages); total > answerBytes && n > 1; n-- {

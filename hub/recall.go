@@ -1,6 +1,9 @@
 package hub
 
-import "parley/protocol"
+import (
+	"parley/protocol"
+	"parley/store"
+)
 
 // What a login is answered with of the room's past (section 3, the table of the
 // answer): from the room's window, and from the log where that does not suffice.
@@ -27,8 +30,9 @@ func (h *Hub) readForLogin(l *loginPage, r *room) bool {
 	}
 	q := page{room: r.name, login: l}
 	q.query.Before = r.window.seq + 1
-	q.query.Limit = wanted(l.req) + 1 // one more tells whether anything is missing
-	q.query.Bytes = answerBytes
+	// One more than the answer can take tells whether anything is missing from it.
+	q.query.Limit = wanted(l.req) + 1
+	q.query.Bytes = answerBytes + 6*h.cfg.MessageLimit
 	if !h.readers.ask(q) {
 		return false
 	}
@@ -41,6 +45,7 @@ func (h *Hub) readForLogin(l *loginPage, r *room) bool {
 func (h *Hub) loginRead(p page) {
 	l := p.login
 	c, r := l.ev.c, h.rooms[l.req.Room]
+	h.trim(store.Trim{Room: r.name, Through: p.dropped}) // which may be on its way only
 	c.entering = false
 	r.pending--
 	switch {
@@ -58,7 +63,8 @@ func (h *Hub) loginRead(p page) {
 // past is the newest messages of a room without a hole in them.
 type past struct {
 	messages []kept
-	older    bool // the room has older ones
+	from     int64 // everything with a larger seq is there
+	older    bool  // the room has older ones
 }
 
 // recall collects what the login is answered with. It is not whole when the
@@ -83,8 +89,7 @@ func (h *Hub) recall(r *room, req *protocol.Login, read *page) (ack protocol.Log
 	if req.Since < 0 {
 		return ack, true
 	}
-	missing := first > 0 && p.messages[first-1].seq > req.Since ||
-		first == 0 && p.older && (len(p.messages) == 0 || p.messages[0].seq > req.Since)
+	missing := first > 0 && p.messages[first-1].seq > req.Since || p.older && p.from > req.Since
 	h.judge(r, req, &ack, missing, p.messages[first:])
 	return ack, true
 }
@@ -121,7 +126,7 @@ func (r *room) past(want int, since int64, read *page) (past, bool) {
 	if read == nil {
 		older := w.from > r.trimmed
 		enough := !older || len(w.entries) > want || w.bytes > answerBytes || since >= w.from
-		return past{w.entries, older}, enough
+		return past{w.entries, w.from, older}, enough
 	}
 	upTo := read.query.Before - 1
 	if w.from > upTo {
@@ -130,6 +135,9 @@ func (r *room) past(want int, since int64, read *page) (past, bool) {
 	p := past{older: read.more}
 	for i, data := range read.messages {
 		p.messages = append(p.messages, kept{read.seqs[i], data})
+	}
+	if p.older {
+		p.from = p.messages[0].seq - 1
 	}
 	p.messages = append(p.messages, w.after(upTo)...)
 	return p, true
