@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"parley/hub/hubtest"
@@ -51,7 +52,8 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
-	options = append(options, chromedp.ExecPath(path), chromedp.WindowSize(1280, 800))
+	options = append(options, chromedp.ExecPath(path), chromedp.WindowSize(1280, 800),
+		chromedp.Flag("host-resolver-rules", "MAP insecure.test 127.0.0.1"))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)
 	closeChromium = func() { cancel(); stop() }
@@ -90,6 +92,20 @@ func newPage(t *testing.T) *page {
 func (p *page) newTab() *page {
 	p.t.Helper()
 	return tab(p.t, p.ctx)
+}
+
+// duplicate is what a browser's "duplicate tab" gives: the same address, and a copy of the tab's storage.
+func (p *page) duplicate() *page {
+	p.t.Helper()
+	opened := chromedp.WaitNewTarget(p.ctx, func(*target.Info) bool { return true })
+	eval[bool](p, "(window.open(location.href), true)")
+	select {
+	case id := <-opened:
+		return tab(p.t, p.ctx, chromedp.WithTargetID(id))
+	case <-time.After(patience):
+		p.t.Fatal("no second tab was opened")
+		return nil
+	}
 }
 
 func tab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *page {
@@ -360,5 +376,3 @@ func memory(t *testing.T, args ...string) *hubtest.Server {
 	t.Helper()
 	return hubtest.Start(t, append([]string{"--db", ""}, args...)...)
 }
-
-var reload = chromedp.Reload()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"parley/hub/hubtest"
 )
 
@@ -163,7 +165,7 @@ func TestServerReplaysWhatWasBefore(t *testing.T) {
 		}
 		return []frame{f}
 	})
-	s.bob.run(reload)
+	s.bob.run(chromedp.Reload())
 	s.bob.inside()
 	s.bob.sees("repeated")
 	if got, want := skipMissing(s.bob.lines()), []string{"Ann | one", "Ann | two", "Ann | three", "Ann | repeated: this message was here before"}; !slices.Equal(got, want) {
@@ -191,7 +193,7 @@ func TestServerReplaysInHistory(t *testing.T) {
 		list[len(list)-1] = again
 		return []frame{f}
 	})
-	s.bob.run(reload)
+	s.bob.run(chromedp.Reload())
 	s.bob.inside()
 	s.bob.sees("number H''")
 	eval[bool](s.bob, `(document.getElementById("log").scrollTop = 0, true)`)
@@ -266,7 +268,7 @@ func TestServerWithholdsAMessage(t *testing.T) {
 	}
 	s.goesOn(t)
 	// It comes with the next load, and the mark goes.
-	s.bob.run(reload)
+	s.bob.run(chromedp.Reload())
 	s.bob.inside()
 	s.bob.sees("two")
 	s.bob.without("missing")
@@ -345,7 +347,7 @@ func TestHonestChaosShowsNoMark(t *testing.T) {
 		from.say(text)
 		to.sees(text)
 	}
-	s.bob.run(reload)
+	s.bob.run(chromedp.Reload())
 	s.bob.inside()
 	s.bob.sees("six")
 	for _, p := range []*page{s.ann, s.bob} {
