@@ -55,6 +55,10 @@ func (h *Hub) openRoom(name string) (*room, error) {
 	if err != nil {
 		return nil, err
 	}
+	if done && out.Err != nil {
+		h.dir.Release(name)
+		return nil, out.Err
+	}
 	r := &room{name: name}
 	h.rooms[name] = r
 	if done {
