@@ -47,6 +47,7 @@ type serveCmd struct {
 	TokenJWKS    string        `name:"token-jwks" placeholder:"URL|FILE" help:"Require tokens that are signed with a key of this key set (RS256, ES256, EdDSA)."`
 	Admin        string        `placeholder:"HOST:PORT" help:"Serve /metrics, /readyz, /debug/pprof and DELETE /rooms/{room} here; keep it private (off)."`
 	logFlags
+	tlsFlags
 }
 
 // size is a number of bytes, written as 1048576, 1MiB or 1MB.
@@ -108,7 +109,7 @@ func (s *serveCmd) Validate() error {
 		return errors.New("give --token-secret or --token-jwks, not both")
 	}
 	_, err := trustedProxies(s.TrustedProxy)
-	return err
+	return cmp.Or(err, s.tlsFlags.check())
 }
 
 // Run serves until ctx ends, then drains.
@@ -127,6 +128,9 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("cannot listen on %s: %w; free it or choose another with --addr", s.Addr, errors.Unwrap(err))
 	}
 	defer listener.Close()
+	if listener, err = s.tlsFlags.listener(listener, logger); err != nil {
+		return err
+	}
 	log, err := s.openLog(ctx)
 	if err != nil {
 		return err
