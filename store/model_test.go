@@ -1,6 +1,7 @@
 package store
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -189,11 +190,25 @@ type bubbled struct{ rapid.TB }
 func TestModel(t *testing.T) {
 	for _, d := range drivers {
 		t.Run(d.name, func(t *testing.T) {
+			if d.durable && os.Getenv("RAPID_CHECKS") == "" {
+				checks(t, "25") // they cost more; RAPID_CHECKS=1000 searches longer
+			}
 			base := memoryDir(t)
 			d.run(t, func(t *testing.T) {
 				rapid.Check(bubbled{t}, func(t *rapid.T) { play(t, d, base) })
 			})
 		})
+	}
+}
+
+// checks sets rapid's number of them for the test.
+func checks(t *testing.T, n string) {
+	t.Helper()
+	f := flag.Lookup("rapid.checks")
+	before := f.Value.String()
+	t.Cleanup(func() { _ = f.Value.Set(before) })
+	if err := f.Value.Set(n); err != nil {
+		t.Fatal(err)
 	}
 }
 
