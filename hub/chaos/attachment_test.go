@@ -153,7 +153,7 @@ func (a *attachment) look() error {
 		case 0, 1:
 			a.conn.Close(1001)
 			return errReload
-		case 2:
+		case 2, 3:
 			return errAway
 		}
 	}

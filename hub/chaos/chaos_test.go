@@ -100,7 +100,9 @@ func chaos(t *testing.T, seed uint64, duration time.Duration) {
 		l.Thaw(hubtest.Both)
 	})
 
+	begin := time.Now()
 	w.settle(members)
+	t.Logf("all at rest after %v", time.Since(begin).Round(time.Millisecond))
 	stop()
 	living.Wait()
 	w.judge(members, servers)
@@ -147,9 +149,9 @@ func (w *world) breakConnections(proxy *hubtest.Proxy, rng *rand.Rand) {
 func (w *world) breakServers(servers []*hubtest.Server, rng *rand.Rand, duration time.Duration) {
 	kills, drains := max(3, int(duration/(5*time.Second))), max(1, int(duration/(30*time.Second)))
 	order := rng.Perm(kills + drains)
-	share := duration / time.Duration(len(order)+1)
-	for _, n := range order {
-		w.pass(share/2 + time.Duration(rng.Int64N(int64(share))))
+	begin, share := time.Now(), duration/time.Duration(len(order))
+	for i, n := range order { // each somewhere in the first half of its share, so that life goes on after it
+		w.pass(time.Duration(i)*share + time.Duration(rng.Int64N(int64(share/2))) - time.Since(begin))
 		victim, down := servers[rng.IntN(len(servers))], time.Duration(rng.Int64N(int64(300*time.Millisecond)))
 		w.generation.Add(1)
 		if n < drains {
@@ -167,7 +169,7 @@ func (w *world) breakServers(servers []*hubtest.Server, rng *rand.Rand, duration
 		victim.Restart()
 		w.generation.Add(1)
 	}
-	w.pass(share / 2)
+	w.pass(duration - time.Since(begin))
 }
 
 // pass lets that much time go by.

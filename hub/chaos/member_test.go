@@ -147,7 +147,8 @@ func (m *member) run(ctx context.Context) {
 			delay = 0
 		case errors.Is(err, errAway):
 			m.w.stats.absences.Add(1)
-			delay = time.Duration(m.rng.Int64N(int64(longAbsence)))
+			most := []time.Duration{m.w.grace, longAbsence}[m.rng.IntN(2)]
+			delay = time.Duration(m.rng.Int64N(int64(most)))
 		case !a.reconnectAt.IsZero():
 			delay = max(0, time.Until(a.reconnectAt))
 		default:

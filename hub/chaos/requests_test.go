@@ -53,6 +53,7 @@ func (a *attachment) entered(f hubtest.Frame) error {
 	for _, u := range ack.Users {
 		m.people[u.ID] = true
 	}
+	a.checkSize(ack, len(f.Data))
 	a.catchUp(ack)
 	a.loggedIn = true
 	if err := a.fill(); err != nil {
@@ -94,6 +95,23 @@ func (a *attachment) checkUsers(ack hubtest.LoginAck) {
 	}
 	if n := len(ack.Users); len(names) != n || len(ids) != n || ack.Count != n || !ids[ack.User.ID] {
 		m.w.violation("%s: a login's users are not each once, with itself among them, as many as count says: %d %+v", m.name, ack.Count, ack.Users)
+	}
+}
+
+// checkSize holds the login's messages against their limits: it brings no more than they allow, and leaves nothing out
+// before they are reached.
+func (a *attachment) checkSize(ack hubtest.LoginAck, size int) {
+	const (
+		most  = 512 << 10 // bytes
+		slack = 16 << 10  // the next message, and what else is in the answer
+	)
+	limit := 50
+	if a.m.since >= 0 {
+		limit = 1000
+	}
+	n, short := len(ack.Messages), ack.Gap != nil || a.m.since < 0 && ack.More
+	if n > limit || size > most+slack || short && n < limit && size < most-slack {
+		a.m.w.violation("%s: since %d, a login's answer of %d bytes has %d messages; more is %v and gap %+v", a.m.name, a.m.since, size, n, ack.More, ack.Gap)
 	}
 }
 
