@@ -336,3 +336,42 @@ func makeSchema1(path string) error {
 	<-trimmed
 	return errors.Join(err, err1, err2, err4, err5, s.Close())
 }
+
+// TestRemovalWaitsForClaim: the outcome of a claim that saw the messages comes before that of their removal.
+func TestRemovalWaitsForClaim(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), Options{})
+	claimed, goOn := make(chan Claimed), make(chan struct{})
+	rest := make(chan Report, 10)
+	s.Start(func(r Report) {
+		if len(r.Claimed) == 0 {
+			rest <- r
+			return
+		}
+		claimed <- r.Claimed[0]
+		<-goOn // the outcome is not taken yet
+	})
+	add := func(room string) {
+		if _, _, err := s.Append(1, Message{Room: room, Nick: "ann", Body: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("a")
+	<-rest
+	if _, _, err := s.Claim(2, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if c := <-claimed; len(c.State.Recent) != 1 {
+		t.Fatalf("claimed %+v", c)
+	}
+	if _, _, err := s.Remove(3, "a"); err != nil {
+		t.Fatal(err)
+	}
+	add("b")
+	if r := <-rest; len(r.Appended) != 1 || len(r.Removed) != 0 {
+		t.Errorf("before the claim's outcome was taken: %+v", r)
+	}
+	close(goOn)
+	if r := <-rest; len(r.Removed) != 1 || r.Removed[0].Ref != 3 || r.Removed[0].Err != nil {
+		t.Errorf("after it: %+v", r)
+	}
+}
