@@ -131,7 +131,9 @@ func TestStress(t *testing.T) {
 				var pings sync.WaitGroup
 				pings.Go(func() {
 					for n := range 300 {
-						l.send(t, clientFrame(opPing, fmt.Sprint(n+1)))
+						if _, err := l.conn.Write(clientFrame(opPing, fmt.Sprint(n+1))); err != nil {
+							return // the talk was over first
+						}
 					}
 				})
 				defer pings.Wait()
@@ -144,8 +146,11 @@ func TestStress(t *testing.T) {
 				if _, err := l.conn.Write(clientClose(protocol.CloseGoingAway)); err != nil {
 					return err
 				}
-				if err := l.listen(always); err != nil || l.end != protocol.CloseGoingAway {
-					return fmt.Errorf("%d, %w", l.end, err)
+				// Unless the hub's was under way first, behind all of the talk.
+				err := l.listen(always)
+				crossed := l.end == protocol.CloseRestart && l.next == frames
+				if err != nil || l.end != protocol.CloseGoingAway && !crossed {
+					return fmt.Errorf("closed with %d after %d frames, %v", l.end, l.next, err)
 				}
 				if _, _, err := l.link.next(); err != io.EOF {
 					return fmt.Errorf("after the close frame: %v", err)
