@@ -54,3 +54,6 @@ export const backoff = (tries) => Math.random() * Math.min(20_000, 500 * 2 ** (t
 /** @type {Base["problem"]} */
 export const problem = (answer) =>
   answer?.error && answer.code ? new ParleyError(answer.code, answer.error, answer) : undefined;
+
+/** @type {Base["utf8"]} */
+export const utf8 = (text) => new TextEncoder().encode(text);

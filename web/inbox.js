@@ -1,4 +1,5 @@
 /** The messages of a room: judged, in order, each handed over once (sections 3, 6 and 9 of PROTOCOL.md). */
+import { utf8 } from "./base.js";
 
 /** @typedef {import("./internal.js").Message} Message */
 
@@ -11,7 +12,7 @@ export const makeInbox = (room) => {
   const known = new Map();
   /** @type {Map<string, import("./internal.js").Missing>} */
   const missing = new Map();
-  let reader = room.judge();
+  let reader = room.codec.judge();
   /** What is handed over, one after the other. */
   let chain = Promise.resolve();
   /** Waits for the first handler. @type {[string, ...any[]][] | undefined} */
@@ -55,7 +56,7 @@ export const makeInbox = (room) => {
     login(answer, since) {
       const { epoch, seq, gap } = answer;
       const newLog = epoch !== room.epoch;
-      if (newLog) reader = room.judge();
+      if (newLog) reader = room.codec.judge();
       Object.assign(room, { epoch, seq });
       queue(reader.login(answer, since), (update) => {
         if (newLog) {
@@ -124,9 +125,15 @@ const believe = async (payloads) => ({
   found: [],
 });
 
-/** The judge of an open room takes the server's word. @type {import("./internal.js").Judge} */
-export const credulous = {
-  login: ({ messages }) => believe(messages),
-  live: (payload) => believe([payload]),
-  page: believe,
+/** An open room takes the server's word. @type {import("./internal.js").Codec} */
+export const plain = {
+  prepare: (name) => name,
+  size: (text) => utf8(text).length,
+  seal: ({ text }) => text,
+  open: ({ message }) => message,
+  judge: () => ({
+    login: ({ messages }) => believe(messages),
+    live: (payload) => believe([payload]),
+    page: believe,
+  }),
 };

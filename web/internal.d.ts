@@ -12,10 +12,10 @@ import type {
   User,
 } from "./parley.js";
 import type { Payload, Reader, Update } from "./reader.js";
-import type { RoomKeys } from "./crypto.js";
 
 type Handler = (...args: any[]) => void;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+export type Timer = ReturnType<typeof setTimeout> | undefined;
 
 export interface Base {
   /** `added` hears of each event that gets a handler. */
@@ -31,11 +31,12 @@ export interface Base {
   backoff(tries: number): number;
   /** The error that an answer is, if it is one. */
   problem(answer: any): ParleyError | undefined;
+  utf8(text: string): Uint8Array<ArrayBuffer>;
 }
 
 /** The socket as its room sees it. */
 export interface Wire extends Mutable<Socket> {
-  room: RoomInside | undefined;
+  room?: RoomInside;
   options: ConnectOptions;
   storage: Pick<Storage, "getItem" | "setItem" | "removeItem">;
   /** The server's clock less this one, in milliseconds. */
@@ -47,6 +48,8 @@ export interface Wire extends Mutable<Socket> {
   wait(): number;
   /** Ends a connection that is no good; another one follows. */
   drop(reason: string): void;
+  /** A timer that ends with the connection. */
+  later(ms: number, run: () => unknown): void;
 }
 
 /** The room as the socket and the room's parts see it. */
@@ -54,17 +57,15 @@ export interface RoomInside extends Mutable<Room> {
   socket: Wire;
   options: JoinOptions;
   /** Out of the room until somebody acts. */
-  stopped: ParleyError | undefined;
+  stopped?: ParleyError;
   /** Left for good. */
-  gone: boolean;
+  gone?: boolean;
   /** The connection was made for this room. */
-  alone: boolean;
-  keys: RoomKeys | undefined;
-  crypto: typeof import("./crypto.js") | undefined;
+  alone?: boolean;
+  /** How texts become messages; nothing but a room's secret puts another one in place of `plain`. */
+  codec: Codec;
   /** What tells one's own messages. */
   isOwn(userId: string, key?: string): boolean;
-  /** Makes the judge of a log's messages. */
-  judge(): Judge;
   fire(event: string, ...args: any[]): void;
   /** The first login, and all that it needs. */
   enter(): Promise<Room>;
@@ -79,8 +80,21 @@ export interface RoomInside extends Mutable<Room> {
   detach(): void;
   /** Asks as fast as the rate allows. */
   ask(event: string, data: object): Promise<any>;
-  /** A timer that ends with the connection. */
-  later(ms: number, run: () => unknown): void;
+}
+
+/** Between the texts that people write and the messages on the wire. */
+export interface Codec {
+  /** In a room with a secret: the prepared name of the room, and what opens its lock. */
+  name?: string;
+  access?: string;
+  prepare(name: string): string;
+  /** In bytes, of what `seal` will make of it. */
+  size(text: string): number;
+  seal(entry: { from: string; key: string; text: string; created: number }): string | Promise<string>;
+  /** Null: it is not ours. */
+  open(entry: { from: string; key: string; message: string }): string | null | Promise<string | null>;
+  /** Makes the judge of a log's messages. */
+  judge(): Judge;
 }
 
 export type Judge = Pick<Reader, "login" | "live" | "page">;

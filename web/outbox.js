@@ -2,16 +2,16 @@
  * A room's own messages on their way: in order, one in flight, the same bytes at each attempt, kept over a reload
  * (sections 3 and 6 of PROTOCOL.md).
  */
-import { ParleyError, backoff, problem } from "./base.js";
+import { ParleyError, backoff, problem, utf8 } from "./base.js";
 
 /** @typedef {import("./internal.js").Entry} Entry */
 
 const LIMIT = 100;
+const KEPT = ["session", "name", "entries", "key", "from", "created", "first", "message"]; // never the text
 const REMEMBERED = 23 * 3_600_000; // a server knows a key for 24 hours
 
 /** 32 characters; crypto.randomUUID is not there on plain http. */
-const random = () =>
-  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+const random = () => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(24))));
 
 /** @param {string} code */
 const unsent = (code) => new ParleyError(code, `Not sent: ${code}.`);
@@ -19,8 +19,8 @@ const unsent = (code) => new ParleyError(code, `Not sent: ${code}.`);
 /** @type {import("./internal.js").MakeOutbox} */
 export const makeOutbox = (room) => {
   const { socket } = room;
-  const { storage, options: { locks = globalThis.navigator?.locks } } = socket;
-  const stream = random();
+  const { storage, options } = socket;
+  const { locks = globalThis.navigator?.locks } = options;
   /** @type {Entry[]} */
   const entries = (room.outbox = []);
   /** @type {Entry | undefined} */
@@ -31,7 +31,6 @@ export const makeOutbox = (room) => {
   let release = () => {}; // the session's lock
   let notBefore = 0;
   let tries = 0;
-  let n = 0;
 
   /** @param {Entry} entry @param {Entry["state"]} state */
   const change = (entry, state) => {
@@ -47,10 +46,11 @@ export const makeOutbox = (room) => {
   };
 
   const save = () => {
-    const kept = entries.filter(({ message }) => message !== undefined)
-      .map(({ key, from, created, first, message }) => ({ key, from, created, first, message }));
+    if (room.gone) return; // the place may be another's already
+    const { session, name } = box;
+    const sealed = entries.filter(({ message }) => message !== undefined);
     try {
-      storage.setItem(place, JSON.stringify({ session: box.session, name: box.name, entries: kept }));
+      storage.setItem(place, JSON.stringify({ session, name, entries: sealed }, KEPT));
     } catch {} // full: then this page alone has them
   };
 
@@ -70,8 +70,8 @@ export const makeOutbox = (room) => {
 
   /** @param {string} key */
   const remove = (key) => {
-    const at = entries.findIndex((entry) => entry.key === key);
-    const [entry] = at < 0 ? [] : entries.splice(at, 1);
+    const entry = entries.find((one) => one.key === key);
+    if (entry) entries.splice(entries.indexOf(entry), 1);
     save();
     return entry;
   };
@@ -90,12 +90,10 @@ export const makeOutbox = (room) => {
 
   /** @param {Entry} entry */
   const seal = async (entry) => {
-    const { keys, crypto } = room;
-    const { from, key, text, created: at, message } = entry;
+    const { text, message } = entry;
     try {
-      if (message === undefined && text === null) throw unsent("unverified");
-      // Its number is taken at once: in the order of sending.
-      entry.message ??= keys && crypto ? await crypto.seal(keys, { from, key, text: text ?? "", stream, n: ++n, at }) : (text ?? "");
+      if (text === null && message === undefined) throw unsent("unverified");
+      entry.message ??= await room.codec.seal({ ...entry, text: text ?? "" });
       save();
       box.pump();
     } catch (error) {
@@ -131,14 +129,13 @@ export const makeOutbox = (room) => {
     keys: new Set(),
 
     async open() {
-      place = `parley ${socket.url} ${room.keys?.access.slice(0, 12)} ${room.name}`;
+      place = `parley ${socket.url} ${room.codec.access?.slice(0, 12)} ${room.name}`;
       for (let kept; (kept = load()); place += "+") {
         if (!(await claim(kept.session))) continue;
         Object.assign(box, { session: kept.session, name: kept.name });
         for (const entry of kept.entries) {
-          const text = room.keys ? ((await room.crypto?.open(room.keys, entry))?.text ?? null) : entry.message;
           box.keys.add(entry.key);
-          entries.push({ ...entry, text, state: "queued" });
+          entries.push({ ...entry, text: await room.codec.open(entry), state: "queued" });
         }
         return;
       }
@@ -158,8 +155,7 @@ export const makeOutbox = (room) => {
 
     send(text) {
       const from = box.name ?? "";
-      // Half a surrogate pair is no UTF-8.
-      text = new TextDecoder().decode(new TextEncoder().encode(text));
+      text = new TextDecoder().decode(utf8(text)); // half a surrogate pair is no UTF-8
       /** @type {Entry} */
       const entry = { key: random(), text, created: Date.now(), from, state: "queued" };
       const message = promise(entry);

@@ -155,13 +155,13 @@ export interface Socket extends Emitter<SocketEvents> {
   /** Welcomed by the server, and not ended since. */
   readonly connected: boolean;
   /** The connection's id; in a room, the user's. Undefined before the first `welcome`. */
-  readonly id: string | undefined;
+  readonly id?: string;
   readonly state: ConnectionState;
-  readonly welcome: Welcome | undefined;
+  readonly welcome?: Welcome;
   /** The last round trip that was measured; undefined before the first. */
-  readonly rtt: number | undefined;
+  readonly rtt?: number;
   /** The room that this socket is in or joining. */
-  readonly room: Room | undefined;
+  readonly room?: Room;
 
   /**
    * Sends an event. Before the connection stands it waits for it (at most 100 do). `ack` gets the answer's data as it

@@ -9,26 +9,32 @@ const WATCH = 2_000; // how often the clock is watched
 
 /** @type {typeof import("./parley.js").connect} */
 export const connect = (url = "ws", options = {}) => {
+  const { ackTimeout = 20_000 } = options;
   const address = new URL(url, globalThis.location?.href);
   address.protocol = address.protocol.replace("http", "ws");
   address.hash = "";
-  /** @type {Record<"open" | "beat" | "watch" | "verdict", ReturnType<typeof setTimeout> | undefined>} */
-  const timers = { open: undefined, beat: undefined, watch: undefined, verdict: undefined };
   /** @type {WebSocket | undefined} */
   let ws;
   let opened = false; // ever
+  let heard = 0; // frames
   let attempt = 0;
   let notBefore = 0; // as a goodbye asked for
   let slot = 0; // when the rate allows the next frame
-  let verdictAt = 0;
   let lastId = 0;
   /** @type {Map<number, {ack: (answer: any) => unknown, timer: any}>} */
   const acks = new Map();
   /** @type {{ackId?: number}[]} */
   let waiting = []; // for the connection
+  /** Those that end with the connection, or the wait for it. @type {Set<import("./internal.js").Timer>} */
+  const timers = new Set();
+  /** @type {import("./internal.js").Timer} */
+  let watch;
 
   /** @param {import("./parley.js").ConnectionState} state */
-  const become = (state) => socket.fire("state", (socket.state = state));
+  const become = (state) => {
+    socket.state = state;
+    socket.fire("state", state);
+  };
 
   /** @param {object} frame */
   const transmit = (frame) => {
@@ -46,25 +52,29 @@ export const connect = (url = "ws", options = {}) => {
     if (ack) quietly(() => ack(data));
   };
 
-  /** @param {number} id @param {string} [code] */
-  const fail = (id, code = "disconnected") => answer(id, { code, error: `No answer: ${code}.` });
+  /** @param {number} id @param {string} code */
+  const fail = (id, code) => answer(id, { code, error: `No answer: ${code}.` });
+
+  const stopTimers = () => {
+    for (const timer of timers) clearTimeout(timer);
+    timers.clear();
+  };
 
   const open = () => {
-    clearTimeout(timers.open);
+    stopTimers();
     /** @type {WebSocket} */
     const mine = (ws = new (options.WebSocket ?? WebSocket)(socket.url, "parley.v1"));
     mine.onopen = () => (opened = true);
     mine.onerror = () => {}; // its close follows
-    mine.onclose = ({ code, reason }) => ended(mine, code, reason);
+    mine.onclose = ({ code, reason }) => mine === ws && ended(code, reason);
     mine.onmessage = ({ data }) => mine === ws && quietly(() => receive(data));
-    timers.open = setTimeout(ended, 20_000, mine, 1006, "no answer");
+    socket.later(20_000, () => socket.connected || socket.drop("no answer"));
     become({ state: "connecting", attempt });
   };
 
   /** @param {string} text */
   const receive = (text) => {
-    clearTimeout(timers.verdict);
-    timers.verdict = undefined;
+    heard++;
     const { event, data, ackId } = JSON.parse(text);
     if (event === "ack") return answer(ackId, data);
     if (event === "welcome") welcomed(data);
@@ -77,9 +87,12 @@ export const connect = (url = "ws", options = {}) => {
   const welcomed = (welcome) => {
     Object.assign(socket, { welcome, id: welcome.id, connected: true, skew: Date.parse(welcome.now) - Date.now() });
     notBefore = slot = 0;
-    clearTimeout(timers.open);
-    timers.open = setTimeout(() => (attempt = 0), 10_000); // stable
-    timers.beat = setInterval(ping, Math.max(1000, welcome.pingInterval || 25_000), 10_000);
+    socket.later(10_000, () => (attempt = 0)); // stable
+    const beat = () => socket.later(Math.max(1000, welcome.pingInterval || 25_000), () => {
+      ping(10_000);
+      beat();
+    });
+    beat();
     become({ state: "connected" });
     socket.room?.login();
     for (const frame of waiting.splice(0)) if (!frame.ackId || acks.has(frame.ackId)) transmit(frame);
@@ -89,35 +102,31 @@ export const connect = (url = "ws", options = {}) => {
   /** Any frame within `patience` is a sign of life. @param {number} patience */
   const ping = (patience) => {
     const sent = Date.now();
-    if (!timers.verdict || sent + patience < verdictAt) {
-      clearTimeout(timers.verdict);
-      verdictAt = sent + patience;
-      timers.verdict = setTimeout(ended, patience, ws, 1006, "no sign of life");
-    }
+    const before = heard;
+    socket.later(patience, () => heard === before && socket.drop("no sign of life"));
     socket.send("ping", undefined, (data) => {
-      if (!problem(data)) socket.fire("rtt", (socket.rtt = Math.max(0, Date.now() - sent)));
+      if (problem(data)) return;
+      socket.rtt = Math.max(0, Date.now() - sent);
+      socket.fire("rtt", socket.rtt);
     });
   };
 
-  /** @param {WebSocket | undefined} which @param {number} code @param {string} reason */
-  const ended = (which, code, reason) => {
+  /** @param {number} code @param {string} reason */
+  const ended = (code, reason) => {
     const { connected: was, room } = socket;
-    if (which !== ws || socket.state.state === "closed") return;
+    if (socket.state.state === "closed") return;
     const again = code === 4401 ? typeof room?.options.token === "function"
       : code === 4408 ? Boolean(room && !room.stopped)
       : code !== 1000 && code !== 1005 && code < 4500;
-    ws = undefined;
+    stopTimers();
     socket.connected = false;
-    clearTimeout(timers.open);
-    clearTimeout(timers.verdict);
-    clearInterval(timers.beat);
-    timers.verdict = undefined;
-    if (which && which.readyState < 2) which.close(again ? 4000 : 1000); // 1000 gives up the place in the room
+    if (ws && ws.readyState < 2) ws.close(again ? 4000 : 1000); // 1000 gives up the place in the room
+    ws = undefined;
     if (again) {
-      if (!opened && !attempt) console.warn(`parley: no connection to ${socket.url}. Is it up, and does it allow this page (--allow-origin ${globalThis.location?.origin})?`);
+      if (!opened && !attempt) console.warn(`parley: cannot reach ${socket.url}; is it up, with --allow-origin ${globalThis.location?.origin}?`);
       attempt++;
       const delay = Math.max(0, notBefore - Date.now()) || backoff(attempt);
-      timers.open = setTimeout(open, delay);
+      socket.later(delay, open);
       become({ state: "reconnecting", retryAt: Date.now() + delay, attempt, code, reason });
       socket.fire("reconnecting", { attempt, delay });
     } else {
@@ -126,7 +135,7 @@ export const connect = (url = "ws", options = {}) => {
       become({ state: "closed", code, reason });
     }
     room?.lost(again, code, reason);
-    if (was || !again) for (const id of acks.keys()) fail(id);
+    if (was || !again) for (const id of acks.keys()) fail(id, "disconnected");
     if (was) socket.fire("disconnect", { code, reason, again });
   };
 
@@ -138,10 +147,10 @@ export const connect = (url = "ws", options = {}) => {
   /** @param {"addEventListener" | "removeEventListener"} how */
   const awake = (how) => {
     for (const event of ["online", "pageshow", "visibilitychange"]) globalThis[how]?.(event, wake);
-    clearInterval(timers.watch);
+    clearInterval(watch);
     if (how === "removeEventListener") return;
     let last = Date.now();
-    timers.watch = setInterval(() => {
+    watch = setInterval(() => {
       const passed = Date.now() - last;
       last += passed;
       if (passed < 0 || passed > 3 * WATCH) socket.probe(); // the clock has jumped
@@ -153,13 +162,9 @@ export const connect = (url = "ws", options = {}) => {
     ...emitter(),
     url: address.href,
     options,
-    storage: options.storage ?? (options.storage === null ? memory() : shared()),
+    storage: storageOf(options),
     connected: false,
     skew: 0,
-    id: undefined,
-    rtt: undefined,
-    room: undefined,
-    welcome: undefined,
     state: { state: "closed" },
 
     connect() {
@@ -170,23 +175,30 @@ export const connect = (url = "ws", options = {}) => {
         attempt = 0;
         awake("addEventListener");
       }
-      if (state === "closed" || state === "reconnecting") open();
+      if (/closed|reconnecting/.test(state)) open();
     },
-    disconnect: () => ended(ws, 1000, ""),
-    drop: (reason) => ended(ws, 1006, reason),
+    disconnect: () => ended(1000, ""),
+    drop: (reason) => ended(1006, reason),
     probe() {
       if (socket.connected) ping(3_000);
       else if (socket.state.state === "reconnecting" && Date.now() >= notBefore) open();
     },
     wait: () => Math.max(0, slot - Date.now()),
+    later(ms, run) {
+      const timer = setTimeout(() => {
+        timers.delete(timer);
+        run();
+      }, Math.min(ms, 2 ** 31 - 1));
+      timers.add(timer);
+    },
 
-    send(event, data, ack, ms = options.ackTimeout ?? 20_000) {
+    send(event, data, ack, ms = ackTimeout) {
       const ackId = ack && ++lastId;
       const frame = { event, data, ackId };
       if (ackId) acks.set(ackId, { ack, timer: ms && setTimeout(fail, ms, ackId, "timeout") });
       if (socket.connected) transmit(frame);
       else if (socket.state.state !== "closed" && waiting.length < 100) waiting.push(frame);
-      else if (ackId) fail(ackId);
+      else if (ackId) fail(ackId, "disconnected");
     },
     timeout: (ms) => ({
       emit: (event, data, ack) => socket.send(event, data, ack, ms),
@@ -198,7 +210,7 @@ export const connect = (url = "ws", options = {}) => {
       }),
     }),
     emit: (event, data, ack) => socket.send(event, data, ack),
-    emitWithAck: (event, data) => socket.timeout(options.ackTimeout ?? 20_000).emitWithAck(event, data),
+    emitWithAck: (event, data) => socket.timeout(ackTimeout).emitWithAck(event, data),
 
     async join(how) {
       if (socket.room && !socket.room.stopped) throw new ParleyError("already_logged_in", "In a room already.");
@@ -224,19 +236,14 @@ export const join = async (options) => {
   }
 };
 
-/** What survives a reload, where there is such a thing and it is not forbidden. */
-const shared = () => {
-  try {
-    if (globalThis.document) return sessionStorage;
-  } catch {}
-  return memory();
-};
-
-/** @returns {import("./internal.js").Wire["storage"]} */
-const memory = () => {
+/** What survives a reload, where there is such a thing and it is not forbidden. @param {import("./parley.js").ConnectOptions} options */
+const storageOf = ({ storage }) => {
   const map = new Map();
-  return {
-    getItem: (key) => map.get(key) ?? null,
+  try {
+    if (storage === undefined && globalThis.document) storage = sessionStorage;
+  } catch {}
+  return storage ?? {
+    getItem: (key) => map.get(key),
     setItem: (key, value) => void map.set(key, value),
     removeItem: (key) => void map.delete(key),
   };

@@ -21,7 +21,7 @@ export const makePeople = (room) => {
     if (name) {
       const one = { id, name };
       typing.set(id, one);
-      room.later(6_000, () => typing.get(id) === one && typed(id));
+      room.socket.later(6_000, () => typing.get(id) === one && typed(id));
     } else typing.delete(id);
     if (before === typing.has(id)) return;
     room.typists = [...typing.values()];
@@ -48,7 +48,7 @@ export const makePeople = (room) => {
       if (reading || (users.length <= count && users.length >= Math.min(count, WHOLE))) return;
       reading = true;
       // In its time: a whole room must not ask at once.
-      room.later(Math.random() * 10 * count, () => readAgain().catch(() => (reading = false)));
+      room.socket.later(Math.random() * 10 * count, () => readAgain().catch(() => (reading = false)));
     },
 
     receive(event, data) {

@@ -1,6 +1,6 @@
 /** A room over a connection that comes and goes (sections 3 and 5 of PROTOCOL.md). Its manual is parley.d.ts. */
 import { ParleyError, backoff, emitter, problem } from "./base.js";
-import { credulous, makeInbox } from "./inbox.js";
+import { makeInbox, plain } from "./inbox.js";
 import { makeOutbox } from "./outbox.js";
 import { makePeople } from "./people.js";
 
@@ -8,7 +8,7 @@ const CODES = new Map([[4401, "unauthorized"], [4501, "taken_over"], [4503, "rem
 
 /** @type {import("./internal.js").MakeRoom} */
 export const makeRoom = (socket, options) => {
-  const { secret, token: given, timeout = 20_000, signal } = options;
+  const { token: given, timeout = 20_000, signal } = options;
   let ready = false; // keys and session are there
   let entered = false; // the first login has succeeded
   /** This connection's login. @type {object | undefined} */
@@ -16,16 +16,11 @@ export const makeRoom = (socket, options) => {
   let tries = 0;
   /** @type {(error?: ParleyError) => void} */
   let settle;
-  /** Those that end with the connection. @type {Set<ReturnType<typeof setTimeout>>} */
-  const timers = new Set();
 
   const prepare = async () => {
-    if (secret !== undefined || options.keys) {
-      const [crypto, { Reader }] = await Promise.all([import("./crypto.js"), import("./reader.js")]);
-      if (!options.keys && !crypto.checkSecret(secret ?? "").secret) throw new ParleyError("incomplete", "The secret is incomplete.");
-      if (!crypto.available()) throw new ParleyError("insecure", "Encryption needs https, or localhost.");
-      const keys = await (options.keys ?? crypto.deriveKeys(options.room, secret ?? ""));
-      Object.assign(room, { keys, crypto, name: keys.room, encrypted: true, judge: () => new Reader(keys) });
+    if (options.secret !== undefined || options.keys) {
+      const codec = await (await import("./private.js")).unlock(options);
+      Object.assign(room, { codec, name: codec.name, encrypted: true });
     }
     await outbox.open();
     if (room.gone) outbox.close();
@@ -33,16 +28,14 @@ export const makeRoom = (socket, options) => {
     room.login();
   };
 
-  const getToken = async () => (typeof given === "function" ? given() : given);
-
-  const identity = () => ({ name: outbox.name, room: room.name, access: room.keys?.access, session: outbox.session });
+  const identity = () => ({ name: outbox.name, room: room.name, access: room.codec.access, session: outbox.session });
 
   /** @param {any} answer @param {number | undefined} since @param {Claims} claims */
   const answered = (answer, since, claims) => {
     const error = problem(answer);
     if (error) return refused(error, /rate_limited|unavailable/.test(error.code) || (entered && error.code === "room_full"));
     const { user, users, count, locked, more, resumed, recovered } = answer;
-    if (room.keys && (user.name !== outbox.name || user.room !== room.name)) {
+    if (room.encrypted && (user.name !== outbox.name || user.room !== room.name)) {
       return stop(new ParleyError("mismatch", "The server answered with another name or room."));
     }
     const was = room.locked;
@@ -65,12 +58,9 @@ export const makeRoom = (socket, options) => {
 
   /** @param {ParleyError} error @param {boolean} again */
   const refused = (error, again) => {
-    const wait = error.code === "rate_limited" ? socket.wait() : backoff(++tries);
-    const retry = () => {
-      turn = undefined; // nothing was entered that #stop would have to leave
-      again ? room.login() : stop(error);
-    };
-    again ? room.later(wait, retry) : retry();
+    turn = undefined; // nothing was entered that stop would have to leave
+    if (again) socket.later(error.code === "rate_limited" ? socket.wait() : backoff(++tries), room.login);
+    else stop(error);
   };
 
   /** Gets a fresh token before this one ends. @param {Claims} claims */
@@ -78,8 +68,9 @@ export const makeRoom = (socket, options) => {
     if (typeof given !== "function" || !claims.exp) return;
     const mine = turn;
     const left = claims.exp * 1000 - Date.now() - socket.skew;
-    room.later(Math.max(5_000, left > 120_000 ? left - 60_000 : left / 2), async () => {
+    socket.later(Math.max(5_000, left > 120_000 ? left - 60_000 : left / 2), async () => {
       try {
+        if (mine !== turn) return;
         const token = await given();
         await room.ask("login", { ...identity(), token });
         claims = read(token);
@@ -91,8 +82,6 @@ export const makeRoom = (socket, options) => {
   const idle = () => {
     room.joined = false;
     turn = undefined;
-    for (const timer of timers) clearTimeout(timer);
-    timers.clear();
     people.lost();
   };
 
@@ -122,12 +111,7 @@ export const makeRoom = (socket, options) => {
     joined: false,
     outbox: [],
     missing: [],
-    stopped: undefined,
-    gone: false,
-    alone: false,
-    keys: undefined,
-    crypto: undefined,
-    judge: () => credulous,
+    codec: plain,
     isOwn: (userId, key = "") => userId === room.user.id || outbox.keys.has(key),
 
     send(text) {
@@ -139,8 +123,7 @@ export const makeRoom = (socket, options) => {
     history: (page) => inbox.history(page),
     listUsers: (page = {}) => room.ask("users", page),
     typing: (typing) => people.say(typing),
-    left: (text) => (socket.welcome?.limits.message ?? Infinity) -
-      (room.crypto?.sealedSize(text) ?? new TextEncoder().encode(text).length),
+    left: (text) => (socket.welcome?.limits.message ?? Infinity) - room.codec.size(text),
 
     async leave() {
       const { joined } = room;
@@ -153,29 +136,27 @@ export const makeRoom = (socket, options) => {
 
     enter: () => new Promise((resolve, reject) => {
       /** @param {string} code */
-      const end = (code) => stop(new ParleyError(code, `Not joined: ${code}.`));
-      const abort = () => end("aborted");
+      const end = (code) => entered || room.gone || stop(new ParleyError(code, `Not joined: ${code}.`));
       const timer = timeout ? setTimeout(end, timeout, "timeout") : undefined;
       settle = (error) => {
         clearTimeout(timer);
-        signal?.removeEventListener("abort", abort);
         if (!error) return resolve(room);
         room.detach();
         reject(error);
       };
-      signal?.addEventListener("abort", abort);
-      if (signal?.aborted) abort();
+      signal?.addEventListener("abort", () => end("aborted"));
+      if (signal?.aborted) end("aborted");
       else prepare().catch(stop);
     }),
 
     async login() {
-      if (!ready || room.stopped || !socket.connected || turn) return;
+      if (!ready || room.gone || room.stopped || !socket.connected || turn) return;
       const mine = (turn = {});
       try {
-        const token = await getToken();
+        const token = await (typeof given === "function" ? given() : given);
         const claims = read(token);
         const name = claims.name ?? options.name ?? "";
-        await outbox.become(room.crypto?.prepare(name) ?? name);
+        await outbox.become(room.codec.prepare(name));
         if (mine !== turn) return;
         const since = entered ? room.seq : undefined;
         const data = { ...identity(), token, since, epoch: room.epoch || undefined };
@@ -211,14 +192,6 @@ export const makeRoom = (socket, options) => {
       if (socket.room === room) socket.room = undefined;
     },
 
-    later(ms, run) {
-      const timer = setTimeout(() => {
-        timers.delete(timer);
-        run();
-      }, Math.min(ms, 2 ** 31 - 1));
-      timers.add(timer);
-    },
-
     async ask(event, data) {
       for (;;) {
         const wait = socket.wait();
@@ -245,7 +218,7 @@ export const makeRoom = (socket, options) => {
 const read = (token = "") => {
   try {
     const body = atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"));
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(body, (c) => c.charCodeAt(0))));
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(body, (char) => char.charCodeAt(0))));
   } catch {
     return {};
   }

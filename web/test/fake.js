@@ -243,6 +243,12 @@ export class World {
     return /** @type {FakeWebSocket} */ (this.sockets.at(-1));
   }
 
+  /** What the client sends now, which must be one frame of this event. @param {string} event */
+  async one(event) {
+    await settled();
+    return this.ws.one(event);
+  }
+
   /** @param {object} [welcome] */
   async welcome(welcome) {
     this.ws.open();

@@ -21,9 +21,9 @@ test("send: there at once, sent, kept", async (t) => {
   const room = await world.join();
   const told = states(room);
   const sending = room.send("hello");
-  assert.deepEqual([sending.message.text, sending.message.state, sending.message.created], ["hello", "sending", world.clock.now]);
+  assert.deepEqual([sending.message.text, sending.message.state, sending.message.created], ["hello", "queued", world.clock.now]);
   assert.deepEqual(room.outbox, [sending.message]);
-  const frame = world.ws.one("roomMessage");
+  const frame = await world.one("roomMessage");
   assert.equal(frame.data.message, "hello");
   assert.match(frame.data.key, /^.{16,64}$/);
   /** @type {any[]} */
@@ -46,7 +46,7 @@ test("one in flight, in order, each with its own key", async (t) => {
   for (const text of ["a", "b", "c"]) room.send(text);
   const frames = [];
   for (const seq of [101, 102, 103]) {
-    const frame = world.ws.one("roomMessage");
+    const frame = await world.one("roomMessage");
     frames.push(frame);
     world.ws.ack(frame, kept(seq));
   }
@@ -60,7 +60,7 @@ test("what was not acknowledged is sent again: the same bytes, before anything n
   const room = await world.join();
   const a = room.send("a");
   const b = room.send("b");
-  const first = world.ws.one("roomMessage");
+  const first = await world.one("roomMessage");
   world.ws.end(1006);
   assert.equal(a.message.state, "queued");
   const c = room.send("c");
@@ -68,11 +68,11 @@ test("what was not acknowledged is sent again: the same bytes, before anything n
   await world.welcome();
   const login = world.ws.one("login");
   world.ws.ack(login, { user: ANN, users: [ANN], count: 1, epoch: "e1", seq: 100, messages: [], resumed: true, recovered: true, locked: false });
-  const again = world.ws.one("roomMessage");
+  const again = await world.one("roomMessage");
   assert.deepEqual(again.data, first.data);
   world.ws.ack(again, kept(101, { duplicate: true }));
-  world.ws.ack(world.ws.one("roomMessage"), kept(102));
-  world.ws.ack(world.ws.one("roomMessage"), kept(103));
+  world.ws.ack(await world.one("roomMessage"), kept(102));
+  world.ws.ack(await world.one("roomMessage"), kept(103));
   assert.deepEqual((await Promise.all([a, b, c])).map(({ seq }) => seq), [101, 102, 103]);
   assert.equal((await a).duplicate, true);
 });
@@ -84,14 +84,14 @@ test("refusals: what may be sent again is, before the next; what may not fails, 
   const told = states(room);
   const a = room.send("a");
   room.send("b");
-  let frame = world.ws.one("roomMessage");
+  let frame = await world.one("roomMessage");
   const { key } = frame.data;
   world.ws.ack(frame, { error: "Slow.", code: "rate_limited", retryAfter: 1200 });
   await world.clock.advance(1199);
   assert.deepEqual(world.ws.news(), []);
   await world.clock.advance(1);
   for (const wait of [500, 1000, 2000]) {
-    frame = world.ws.one("roomMessage");
+    frame = await world.one("roomMessage");
     assert.equal(frame.data.key, key);
     world.ws.ack(frame, { error: "Later.", code: "unavailable" });
     room.send("does not push");
@@ -99,18 +99,18 @@ test("refusals: what may be sent again is, before the next; what may not fails, 
     assert.deepEqual(world.ws.news(), []);
     await world.clock.advance(1);
   }
-  frame = world.ws.one("roomMessage");
+  frame = await world.one("roomMessage");
   world.ws.ack(frame, { error: "Bad.", code: "invalid", fields: { message: "bad" } });
   await assert.rejects(a, { code: "invalid", message: "Bad." });
   assert.deepEqual([a.message.state, a.message.error?.code], ["failed", "invalid"]);
   assert.ok(room.outbox.includes(a.message), "it waits for the person");
-  frame = world.ws.one("roomMessage");
+  frame = await world.one("roomMessage");
   assert.equal(frame.data.message, "b");
 
   const again = room.retry(key);
   assert.equal(a.message.state, "queued");
   world.ws.ack(frame, kept(101));
-  frame = world.ws.one("roomMessage");
+  frame = await world.one("roomMessage");
   assert.deepEqual(frame.data, { message: "a", key });
   world.ws.ack(frame, kept(102));
   assert.equal((await again).seq, 102);
@@ -123,12 +123,12 @@ test("not logged in after all: comes back, and sends then", async (t) => {
   const world = new World(t);
   const room = await world.join();
   const a = room.send("a");
-  world.ws.ack(world.ws.one("roomMessage"), { error: "No.", code: "not_logged_in" });
+  world.ws.ack(await world.one("roomMessage"), { error: "No.", code: "not_logged_in" });
   assert.equal(world.socket.state.state, "reconnecting");
   await world.clock.advance(500);
   await world.welcome();
   world.ws.ack(world.ws.one("login"), { user: ANN, users: [ANN], count: 1, epoch: "e1", seq: 100, messages: [] });
-  world.ws.ack(world.ws.one("roomMessage"), kept(101));
+  world.ws.ack(await world.one("roomMessage"), kept(101));
   assert.equal((await a).seq, 101);
 });
 
@@ -140,6 +140,7 @@ test("paced by limits.rate, all frames counted", async (t) => {
   const times = [];
   const start = world.clock.now;
   for (let i = 0; i < 4; i++) room.send(`m${i}`);
+  await settled();
   for (let i = 0; i < 4; i++) {
     while (!world.ws.frames.some(({ data }) => data?.message === `m${i}`)) await world.clock.advance(1);
     times.push(world.clock.now - start);
@@ -158,7 +159,7 @@ test("limits: too long, too many, half a character", async (t) => {
   assert.equal(long.message.state, "failed");
   assert.deepEqual([room.outbox, world.ws.news()], [[], []]);
   void room.send("\ud83d");
-  assert.equal(world.ws.one("roomMessage").data.message, "\ufffd", "no invalid UTF-8 on the wire");
+  assert.equal((await world.one("roomMessage")).data.message, "\ufffd", "no invalid UTF-8 on the wire");
   for (let i = 1; i < 100; i++) void room.send(`${i}`);
   await assert.rejects(room.send("one more"), { code: "outbox_full" });
   assert.equal(room.outbox.length, 100);
@@ -169,7 +170,7 @@ test("asks about what was first sent more than 23 hours ago", async (t) => {
   mock.method(console, "warn", () => {});
   const room = await world.join();
   const a = room.send("a");
-  const { key } = world.ws.one("roomMessage").data;
+  const { key } = (await world.one("roomMessage")).data;
   world.ws.end(1006);
   const b = room.send("b");
   world.socket.disconnect();
@@ -178,12 +179,12 @@ test("asks about what was first sent more than 23 hours ago", async (t) => {
   await world.welcome();
   world.ws.ack(world.ws.one("login"), { user: ANN, users: [ANN], count: 1, epoch: "e1", seq: 100, messages: [] });
   assert.deepEqual([a.message.state, b.message.state], ["ask", "sending"], "b was never sent: no doubt about it");
-  const frame = world.ws.one("roomMessage");
+  const frame = await world.one("roomMessage");
   assert.equal(frame.data.message, "b");
   world.ws.ack(frame, kept(101));
   assert.deepEqual(world.ws.news(), []);
   const again = room.retry(key);
-  const resent = world.ws.one("roomMessage");
+  const resent = await world.one("roomMessage");
   assert.deepEqual(resent.data, { message: "a", key });
   world.ws.ack(resent, kept(102));
   assert.deepEqual([(await a).seq, (await again).seq], [102, 102]);
@@ -193,7 +194,7 @@ test("asks about what was written under another name", async (t) => {
   const world = new World(t);
   const room = await world.join();
   void room.send("a");
-  const { key } = world.ws.one("roomMessage").data;
+  const { key } = (await world.one("roomMessage")).data;
   void room.send("b");
   world.ws.end(1006);
   await world.clock.advance(500);
@@ -206,7 +207,7 @@ test("asks about what was written under another name", async (t) => {
   assert.deepEqual(world.ws.news(), []);
   assert.equal(next.discard(next.outbox[1].key), true);
   void next.retry(key);
-  assert.deepEqual(world.ws.one("roomMessage").data, { message: "a", key });
+  assert.deepEqual((await world.one("roomMessage")).data, { message: "a", key });
 });
 
 test("discard: while it waits, and while it is in flight", async (t) => {
@@ -215,14 +216,14 @@ test("discard: while it waits, and while it is in flight", async (t) => {
   const a = room.send("a");
   const b = room.send("b");
   void room.send("c");
-  const frame = world.ws.one("roomMessage");
+  const frame = await world.one("roomMessage");
   assert.equal(room.discard(b.message.key), true);
   assert.equal(room.discard(a.message.key), true);
   await assert.rejects(a, { code: "discarded" });
   await assert.rejects(b, { code: "discarded" });
   assert.deepEqual(world.ws.news(), [], "still one in flight");
   world.ws.ack(frame, kept(101));
-  assert.equal(world.ws.one("roomMessage").data.message, "c");
+  assert.equal((await world.one("roomMessage")).data.message, "c");
 });
 
 /** Another load of the page, in the same tab or in another. @param {import("node:test").TestContext} t @param {object} options */
@@ -234,7 +235,7 @@ test("a reload: the session is taken over, and what was unsent is sent, once", a
   const room = await world.join();
   void room.send("a");
   void room.send("b");
-  const { data } = world.ws.one("roomMessage");
+  const { data } = await world.one("roomMessage");
   const { session } = world.login.data;
   const reloaded = load(t, { storage, locks: null });
   const next = await reloaded.join({ answer: { resumed: true, messages: [said(101, { key: data.key, userId: "old" })] } });
@@ -246,10 +247,10 @@ test("a reload: the session is taken over, and what was unsent is sent, once", a
   next.on("message", (message) => own.push(message.own));
   await settled();
   assert.deepEqual(own, [true], "known by its key");
-  const frame = reloaded.ws.one("roomMessage");
+  const frame = await reloaded.one("roomMessage");
   assert.deepEqual(frame.data, data, "the same bytes");
   reloaded.ws.ack(frame, kept(101, { duplicate: true }));
-  reloaded.ws.ack(reloaded.ws.one("roomMessage"), kept(102));
+  reloaded.ws.ack(await reloaded.one("roomMessage"), kept(102));
   assert.deepEqual(next.outbox, []);
   const third = load(t, { storage, locks: null });
   await third.join();
@@ -321,7 +322,7 @@ test("a storage that is full, or holds something else, loses nothing but itself"
   const world = load(t, { storage, locks: null });
   const room = await world.join();
   const a = room.send("a");
-  world.ws.ack(world.ws.one("roomMessage"), kept(101));
+  world.ws.ack(await world.one("roomMessage"), kept(101));
   assert.equal((await a).seq, 101);
 });
 
@@ -336,7 +337,7 @@ test("an unhandled failure of send is no error of the process", async (t) => {
   void room.send("a");
   void room.send("b");
   room.discard(room.outbox[1].key);
-  world.ws.ack(world.ws.one("roomMessage"), { error: "Bad.", code: "invalid" });
+  world.ws.ack(await world.one("roomMessage"), { error: "Bad.", code: "invalid" });
   await settled();
   assert.deepEqual(unhandled, []);
 });
