@@ -13,7 +13,7 @@ import (
 	"parley/hub/hubtest"
 )
 
-// The client's clock: the shim's figures (section 6 of its documentation), about ten times faster.
+// The client's clock: the shim's, about ten times faster.
 const (
 	dialTimeout  = 3 * time.Second
 	writeTimeout = 2 * time.Second
