@@ -11,14 +11,15 @@ import (
 // drain is the end of a server in order (section 7). Owned by Run.
 type drain struct {
 	on      bool
-	closing bool // goodbyes have been said and 1012 is going out
+	last    bool // nothing more is accepted: what was is being finished
+	closing bool // 1012 is going out
 	done    bool // nothing is left to do: Run returns
 }
 
 const (
 	drainAfter   = time.Second      // from the goodbye to the closing of the connections
+	drainAtMost  = 24 * time.Second // the same, when the log does not answer
 	drainLinger  = 5 * time.Second  // for the peers to take their close frames
-	drainAtMost  = 25 * time.Second // in all; then what is left is cut off
 	restartGrace = time.Second      // what a successor needs before it listens
 )
 
@@ -41,6 +42,7 @@ func (h *Hub) startDrain() {
 		return
 	}
 	h.draining.on = true
+	h.timers.set(h.now.Add(drainAtMost), h.sendAway)
 	if len(h.clients) == 0 {
 		h.closeAll()
 		return
@@ -53,13 +55,22 @@ func (h *Hub) startDrain() {
 		h.send(c, appendText(nil, protocol.AppendGoodbye(nil, wait, "The server restarts.")))
 	}
 	h.timers.set(h.now.Add(drainAfter), h.closeAll)
-	h.timers.set(h.now.Add(drainAtMost), func() { h.draining.done = true })
 }
 
-// closeAll closes every connection once what was accepted has been answered.
+// closeAll accepts nothing more, or those who go on talking would keep the server
+// from ending, and sends everybody away once what was accepted is answered.
 func (h *Hub) closeAll() {
+	h.draining.last = true
 	if len(h.pending) > 0 || len(h.opening) > 0 {
 		h.timers.set(h.now.Add(10*time.Millisecond), h.closeAll)
+		return
+	}
+	h.sendAway()
+}
+
+// sendAway closes every connection.
+func (h *Hub) sendAway() {
+	if h.draining.closing {
 		return
 	}
 	h.flushAnswers()

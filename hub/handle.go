@@ -41,7 +41,7 @@ func (h *Hub) handleConnected(c *client) {
 // still waits for: the order of a connection is the order of its requests.
 func (h *Hub) handleReceived(ev received) {
 	c := ev.c
-	if c.ended {
+	if c.ended || h.draining.last {
 		return
 	}
 	if c.blocked() || ev.isLogout() && c.inFlight > 0 {

@@ -101,9 +101,7 @@ func (m *model) checkRest() {
 		if t.seat == nil {
 			continue
 		}
-		if all := m.log.room(t.seat.room).all; len(all) > 0 && all[len(all)-1].Seq > t.last {
-			m.fail(t, "never hears %d", all[len(all)-1].Seq)
-		}
+		t.upToDate()
 		people := m.room(t.seat.room).people()
 		if t.count != len(people) || len(people) <= m.h.cfg.UsersLimit && !slices.Equal(t.list, people) {
 			m.fail(t, "believes in %v, %d in all; there are %v", t.list, t.count, people)

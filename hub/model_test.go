@@ -26,6 +26,7 @@ type model struct {
 	texts   map[string]*talker // who has sent which message, by its text, until the log is given it
 	pages   []page             // at the log readers
 	drains  bool
+	drained time.Time // with drains: since when
 	wrong   string
 }
 

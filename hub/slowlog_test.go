@@ -216,6 +216,8 @@ func (l *slowLog) group(n, fate int) {
 	}
 	switch {
 	case len(rep.Appended) == 0:
+	case n%2 == 0 && fate == groupUnsure:
+		l.reports = append(l.reports, store.Report{Appended: rep.Appended}, store.Report{Stored: rep.Stored})
 	case n%2 == 0: // what is stored may be told before whose it is
 		l.reports = append(l.reports, store.Report{Stored: rep.Stored}, store.Report{Appended: rep.Appended})
 	default:

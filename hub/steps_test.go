@@ -116,6 +116,8 @@ func (p *playing) login(st step) *protocol.Login {
 		r.Since = 0
 	case st.d%20 == 4:
 		r.Since = m.log.seq + 100
+	case st.d%20 == 9:
+		r.Since = slowFirst - 1
 	case st.d%5 == 4 && len(room.all) > 0:
 		r.Since = room.all[st.d%len(room.all)].Seq
 	}
@@ -151,7 +153,7 @@ func keyOf(st step) int {
 }
 
 func (p *playing) message(t *talker, st step) {
-	text := fmt.Sprintf(`"%d of %s%s"`, t.given+1, t.label, strings.Repeat(".", p.setting.Padding))
+	text := fmt.Sprintf(`"%d of %s%s"`, t.given+1, t.label, strings.Repeat(`\u0001`, p.setting.Padding))
 	p.m.texts[text] = t
 	r := &request{text: text}
 	data := text
@@ -264,6 +266,7 @@ func (m *model) evict() {
 
 func (m *model) drain() {
 	if !m.drains {
+		m.drained = m.h.now
 		for _, r := range m.rooms {
 			for _, s := range r.seats {
 				if s.until.After(m.h.now) {

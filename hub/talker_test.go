@@ -219,9 +219,18 @@ func (t *talker) acked(d *said) {
 				m.fail(t, "logout %d is answered before %s %d", r.number, o.event, o.number)
 			}
 		}
+		t.upToDate()
 		m.cursors[t.seat.room+"/"+t.seat.nick] = t.last
 		m.room(t.seat.room).remove(t.seat)
 		t.seat, t.loginBy = nil, m.h.now.Add(m.h.cfg.LoginTimeout)
+	}
+}
+
+// upToDate checks that a member has heard all that has been told in its room.
+func (t *talker) upToDate() {
+	r := t.m.log.room(t.seat.room)
+	if r.told > 0 && r.all[r.told-1].Seq > t.last {
+		t.m.fail(t, "never hears %d", r.all[r.told-1].Seq)
 	}
 }
 
@@ -344,7 +353,13 @@ func (t *talker) closeWith(code protocol.CloseCode, _ string) {
 	switch {
 	case code == protocol.CloseTakenOver && t.seat != nil && t.seat.session != "":
 		t.seat.takenOver = true
-	case code == protocol.CloseTryLater && t.missed, code == protocol.CloseRestart && m.drains, code == 0 && t.mute:
+	case code == protocol.CloseRestart && m.drains:
+		for _, r := range t.asked {
+			if m.texts[r.text] == nil && r.event == "roomMessage" && m.h.now.Before(m.drained.Add(drainAtMost)) {
+				m.fail(t, "is closed, but %s was accepted and is not answered", r.text)
+			}
+		}
+	case code == protocol.CloseTryLater && t.missed, code == 0 && t.mute:
 	case code == protocol.ClosePolicy && t.bad >= maxBadFrames:
 	case code == protocol.CloseLoginTimeout && t.seat == nil && t.blocking == 0 && !t.loginBy.After(m.h.now):
 	default:
