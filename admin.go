@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -38,7 +40,12 @@ func admin(h *hub.Hub, log store.Log, metrics *prometheus.Registry) http.Handler
 		io.WriteString(w, "ready\n")
 	})
 	r.Delete("/rooms/*", func(w http.ResponseWriter, r *http.Request) {
-		room := protocol.PrepareName(chi.URLParam(r, "*"))
+		name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/rooms/"))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		room := protocol.PrepareName(name)
 		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
 		defer cancel()
 		if err := h.RemoveRoom(ctx, room); err != nil {

@@ -174,11 +174,11 @@ func TestServe(t *testing.T) {
 	}
 	defer ws.CloseNow()
 	login := `{"event":"login","data":{"name":"Ann","room":"a room/with a slash"},"ackId":1}`
-	if err := ws.Write(t.Context(), websocket.MessageText, []byte(login)); err != nil {
+	if err := ws.Write(within(t), websocket.MessageText, []byte(login)); err != nil {
 		t.Fatal(err)
 	}
 	for {
-		_, frame, err := ws.Read(t.Context())
+		_, frame, err := ws.Read(within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +190,7 @@ func TestServe(t *testing.T) {
 		t.Error("DELETE /rooms:", resp.Status, body)
 	}
 	for err == nil {
-		_, _, err = ws.Read(t.Context())
+		_, _, err = ws.Read(within(t))
 	}
 	if websocket.CloseStatus(err) != 4503 {
 		t.Error("a member of a removed room:", err)
@@ -203,6 +203,13 @@ func TestServe(t *testing.T) {
 	if _, err := net.DialTimeout("tcp", s.addr, time.Second); err == nil {
 		t.Error("still listening")
 	}
+}
+
+// within bounds what a test waits for.
+func within(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func freePort(t *testing.T) string {
@@ -289,11 +296,11 @@ func TestTokenCommand(t *testing.T) {
 	}
 	defer ws.CloseNow()
 	login := `{"event":"login","data":{"room":"lobby","token":"` + strings.TrimSpace(out.String()) + `"},"ackId":1}`
-	if err := ws.Write(t.Context(), websocket.MessageText, []byte(login)); err != nil {
+	if err := ws.Write(within(t), websocket.MessageText, []byte(login)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, frame, err := ws.Read(t.Context())
+		_, frame, err := ws.Read(within(t))
 		if err != nil {
 			t.Fatal(err)
 		}
