@@ -87,6 +87,7 @@ type RoomState struct {
 	Dropped int64     // highest number ever dropped from the room; of an unknown room, from all forgotten rooms
 	Recent  []Message // the newest, oldest first: at most RecentMessages, and RecentBytes unless it is one message
 	From    int64     // every stored message with Seq > From is in Recent
+	Members []Member  // of a [Shared] directory, in order of arrival
 }
 
 // Removed is the outcome of one [Directory.Remove].
@@ -106,11 +107,19 @@ type Trim struct {
 // Report is what a driver tells its owner. Within one report Stored comes first: it is to be broadcast before
 // Appended is answered. A duplicate and a failure are in Appended only.
 type Report struct {
-	Stored   []Message // in the order of Seq, over all reports
+	Stored   []Message // in the order of Seq in each room, over all reports
 	Appended []Appended
 	Claimed  []Claimed
 	Trimmed  []Trim // held rooms only
 	Removed  []Removed
+
+	// Of a [Shared] directory.
+	Changes []Change // held rooms only, in order
+	Entered []Entered
+	Typing  []Typing
+	// Lost: this node was out of reach for so long that the others do without it. Everything that was asked has
+	// been answered, no room is held any more, and whoever was a member here is to come again.
+	Lost bool
 }
 
 // Sink takes reports, from goroutines of the driver. It may block until its owner has time, and is not called

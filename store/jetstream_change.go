@@ -1,0 +1,288 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// change is a call that changes a user. Those of one user are carried out one after the other. Each looks at what
+// the feed has told, and is through, or refused, or writes what should be; when that is written, and the feed has
+// come to it, or when somebody else was faster, it looks again.
+type change struct {
+	kind   changeKind
+	room   string // token
+	key    string // of the user's record
+	nick   string // token
+	id     string
+	reason string
+
+	busy     bool  // something is on its way for it
+	over     bool  // it was given up
+	deleted  int64 // revision of the deletion that it has to replace
+	ref      Ref   // of enters, as what follows
+	entry    Entry
+	deadline time.Time
+	resumed  bool
+	logAt    int64 // the room's newest seq when it was asked, -1: not known yet
+}
+
+type changeKind int
+
+const (
+	enters changeKind = iota
+	goesAway
+	leaves
+	isKicked
+)
+
+const retryPause = 250 * time.Millisecond
+
+// userOf is the part of a key that names a user in its room.
+func userOf(nick string) string { return ".user." + token(nick) }
+
+// enter begins an Enter.
+func (j *JetStream) enter(ref Ref, e Entry) {
+	c := &change{
+		kind: enters, room: token(e.User.Room), nick: e.User.Nick, id: e.User.ID, ref: ref, entry: e,
+		deadline: time.Now().Add(serverTimeout), logAt: -1,
+	}
+	work(j, serverTimeout, func(ctx context.Context) (int64, error) {
+		return j.last(ctx, j.names.log, j.names.messages+c.room)
+	}, func(last int64, err error) {
+		if err == nil { // else the deadline comes
+			c.logAt = last
+			j.carryOn(c.key)
+		}
+	})
+	j.alter(c)
+}
+
+// alter puts a change behind those of the same user.
+func (j *JetStream) alter(c *change) {
+	c.key = c.room + userOf(c.nick)
+	c.nick = token(c.nick)
+	j.waiting[c.key] = append(j.waiting[c.key], c)
+	j.carryOn(c.key)
+}
+
+// carryOn does what can be done for a user.
+func (j *JetStream) carryOn(key string) {
+	for q := j.waiting[key]; len(q) > 0 && !q[0].busy; q = j.waiting[key] {
+		c := q[0]
+		if !c.over && !j.step(c) {
+			return
+		}
+		if q = q[1:]; len(q) == 0 {
+			delete(j.waiting, key)
+		} else {
+			j.waiting[key] = q
+		}
+	}
+}
+
+// step does the next thing for a change, and reports whether it is through.
+func (j *JetStream) step(c *change) (through bool) {
+	r := j.rooms[c.room]
+	if r == nil || r.loading {
+		j.refuse(c, ErrAway)
+		return true
+	}
+	p := r.people[c.nick]
+	switch c.kind {
+	case goesAway:
+		if p == nil || p.ID != c.id || p.Node != j.lease.id || p.Away {
+			return true
+		}
+		rec := p.userRecord
+		rec.Away, rec.Born = true, p.born
+		j.setKey(c, c.key, rec, p.rev)
+	case leaves, isKicked:
+		if p == nil || p.ID != c.id || c.kind == leaves && p.Node != j.lease.id {
+			return true
+		}
+		j.deleteKey(c, c.key, c.reason, p.rev)
+	case enters:
+		return j.stepIn(c, r, p)
+	}
+	return false
+}
+
+// stepIn is step for Enter, in the order in which PROTOCOL.md section 2 checks.
+func (j *JetStream) stepIn(c *change, r *sharedRoom, p *person) (through bool) {
+	e := &c.entry
+	switch {
+	case !r.record.opens(e.Access):
+		j.refuse(c, ErrWrongKey)
+		return true
+	case !r.known || !r.record.Opened || r.record.Closing:
+		j.openRoom(c, r)
+	case p == nil:
+		if len(r.people) >= e.Limit {
+			j.refuse(c, ErrRoomFull)
+			return true
+		}
+		c.id = e.User.ID
+		j.setKey(c, c.key, j.newcomer(e), c.deleted)
+	case p.ID == c.id && p.Node == j.lease.id && !p.Away: // as it should be
+		return j.stepBehind(c, r)
+	case e.Session != nil && string(p.Session) == string(e.Session):
+		c.resumed, c.id = true, p.ID
+		if p.Node == j.lease.id && !p.Away {
+			return j.stepBehind(c, r)
+		}
+		rec := p.userRecord
+		rec.Node, rec.Away, rec.Born = j.lease.id, false, p.born
+		j.setKey(c, c.key, rec, p.rev)
+	case p.Away || !j.lease.alive(p.Node): // only in grace, and makes way
+		c.resumed, c.id = false, e.User.ID
+		j.setKey(c, c.key, j.newcomer(e), p.rev)
+	default:
+		j.refuse(c, ErrNameTaken)
+		return true
+	}
+	return false
+}
+
+func (j *JetStream) newcomer(e *Entry) userRecord {
+	return userRecord{ID: e.User.ID, Name: e.User.Name, Nick: e.User.Nick, Session: e.Session, Node: j.lease.id}
+}
+
+// stepBehind answers an Enter once this node has shown what the room had when it was asked.
+func (j *JetStream) stepBehind(c *change, r *sharedRoom) (through bool) {
+	if c.logAt < 0 {
+		return false // carried on when it is known
+	}
+	if c.logAt > r.last {
+		c.busy = true
+		r.after(j, c.logAt, func(error) {
+			c.busy = false
+			j.carryOn(c.key)
+		})
+		j.check(r)
+		return false
+	}
+	j.report.Entered = append(j.report.Entered, Entered{Ref: c.ref, ID: c.id, Resumed: c.resumed, Lock: r.record.Lock})
+	return true
+}
+
+// openRoom writes that the room is open, or locked.
+func (j *JetStream) openRoom(c *change, r *sharedRoom) {
+	c.busy = true
+	rec, rev := r.record, r.recordRev
+	if !rec.Opened {
+		rec.Opened, rec.Lock = true, c.entry.Access
+	}
+	rec.Closing = false
+	known := r.known
+	work(j, serverTimeout, func(ctx context.Context) (m *rawMessage, err error) {
+		if !known {
+			if _, rec.After, err = j.ends(ctx, j.names.log); err != nil {
+				return nil, err
+			}
+		}
+		return j.written(ctx, roomKey(r.token), rec, rev)
+	}, func(m *rawMessage, err error) { j.wrote(c, roomKey(r.token), m, err) })
+}
+
+func (j *JetStream) setKey(c *change, key string, value any, expected int64) {
+	c.busy = true
+	work(j, serverTimeout, func(ctx context.Context) (*rawMessage, error) {
+		return j.written(ctx, key, value, expected)
+	}, func(m *rawMessage, err error) { j.wrote(c, key, m, err) })
+}
+
+func (j *JetStream) deleteKey(c *change, key, reason string, expected int64) {
+	c.busy = true
+	work(j, serverTimeout, func(ctx context.Context) (*rawMessage, error) {
+		rev, err := j.remove(ctx, key, reason, expected)
+		return &rawMessage{Subject: j.names.keys + key, Seq: rev, reason: reason}, err
+	}, func(m *rawMessage, err error) { j.wrote(c, key, m, err) })
+}
+
+// written writes a key, and gives what the feed will tell of it.
+func (j *JetStream) written(ctx context.Context, key string, value any, expected int64) (*rawMessage, error) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	rev, err := j.put(ctx, key, value, expected)
+	return &rawMessage{Subject: j.names.keys + key, Seq: rev, Data: data}, err
+}
+
+// wrote goes on with a change after its write.
+func (j *JetStream) wrote(c *change, key string, m *rawMessage, err error) {
+	switch {
+	case err == nil:
+		j.feed.wrote(m)
+		j.seen(c, m.Seq)
+	case conflict(err):
+		j.lookUp(c, key)
+	default: // it may be written or not: the next look tells
+		time.AfterFunc(retryPause, func() { j.tell(func() { j.lookUp(c, key) }) })
+	}
+}
+
+// seen carries on when the feed has come to seq.
+func (j *JetStream) seen(c *change, seq int64) {
+	j.feed.after(seq, func() {
+		c.busy = false
+		j.carryOn(c.key)
+	})
+}
+
+// lookUp asks the bucket's leader for a key of which this node does not know the newest.
+func (j *JetStream) lookUp(c *change, key string) {
+	if c.over {
+		c.busy = false
+		j.carryOn(c.key)
+		return
+	}
+	work(j, serverTimeout, func(ctx context.Context) (*rawMessage, error) {
+		return j.get(ctx, j.names.bucket, getRequest{LastFor: j.names.keys + key})
+	}, func(m *rawMessage, err error) {
+		switch {
+		case err != nil:
+			j.wrote(c, key, nil, err)
+			return
+		case m == nil: // never written, or forgotten since
+			c.deleted = 0
+			if r := j.rooms[c.room]; r != nil && key == roomKey(c.room) {
+				r.recordRev, r.known, r.record = 0, false, roomRecord{}
+			}
+			j.seen(c, 0)
+			return
+		case m.deleted() && key == c.key:
+			c.deleted = m.Seq
+		}
+		j.feed.after(m.Seq, func() { // it may have come while nobody looked: nothing that is known is undone by it
+			if r := j.rooms[c.room]; r != nil {
+				j.apply(m)
+			}
+		})
+		j.seen(c, m.Seq)
+	})
+}
+
+// refuse answers an Enter that failed.
+func (j *JetStream) refuse(c *change, err error) {
+	if c.kind == enters && !c.over {
+		j.report.Entered = append(j.report.Entered, Entered{Ref: c.ref, Err: err})
+	}
+}
+
+// expireChanges gives up on Enters that take too long. What they wrote, or still write, is reported like anything
+// else that happens.
+func (j *JetStream) expireChanges(now time.Time) {
+	for key, q := range j.waiting {
+		for _, c := range q {
+			if c.kind == enters && !c.over && now.After(c.deadline) {
+				j.refuse(c, errUnanswered)
+				c.over = true
+			}
+		}
+		if !q[0].busy {
+			j.carryOn(key)
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// names are those of streams and subjects.
+type names struct {
+	log      string // the stream of messages
+	messages string // + a room's token: where they are published
+	room     string // + token + ".log" or ".typing": what a node subscribes to
+	bucket   string // the stream of the key-value bucket
+	keys     string // + key: its subjects
+	feed     string // + key: where it is republished
+}
+
+func namesFor(prefix string) names {
+	return names{
+		log: prefix + "-log", messages: prefix + ".log.", room: prefix + ".room.",
+		bucket: "KV_" + prefix, keys: "$KV." + prefix + ".", feed: prefix + ".users.",
+	}
+}
+
+// Keys of the bucket.
+func roomKey(room string) string       { return room + ".room" }
+func userKey(room, nick string) string { return room + ".user." + token(nick) }
+func nodeKey(node string) string       { return "node." + node }
+
+const (
+	duplicateWindow = 24 * time.Hour
+	epochKey        = "parley-epoch" // in the stream's metadata
+	openPause       = 2 * time.Second
+	openTimeout     = 10 * time.Second
+)
+
+var prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
+
+// OpenJetStream connects to the servers, makes the stream and the bucket if they are not there and checks them if
+// they are, and makes this process a node. While the servers are out of reach it waits, and says so. Error: ctx
+// has ended, or one line that says what to change.
+func OpenJetStream(ctx context.Context, opts JetStreamOptions) (*JetStream, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	opts.Prefix, opts.Lease = cmp.Or(opts.Prefix, "parley"), cmp.Or(opts.Lease, defaultLease)
+	if !prefixForm.MatchString(opts.Prefix) {
+		return nil, fmt.Errorf("the prefix %q is not 1 to 32 of A-Z, a-z, 0-9, _ and -", opts.Prefix)
+	}
+	j := &JetStream{
+		opts: opts, names: namesFor(opts.Prefix), startedAt: opts.Now(),
+		live: make(chan *nats.Msg, liveQueue), acks: make(chan *nats.Msg, queuedMessages),
+		notices: make(chan notice, 16), slots: make(chan struct{}, workers),
+		done: make(chan struct{}), wake: make(chan struct{}, 1),
+		rooms: make(map[string]*sharedRoom), late: make(map[*sharedRoom]struct{}),
+		pending: make(map[uint64]*publish), waiting: make(map[string][]*change),
+		removals: make(map[Ref]string),
+	}
+	j.ctx, j.cancel = context.WithCancelCause(context.Background())
+	for told := false; ; {
+		err := j.open(ctx)
+		if err == nil {
+			return j, nil
+		}
+		if j.nc != nil {
+			j.nc.Close()
+			j.nc = nil
+		}
+		var wrong *configError
+		if errors.As(err, &wrong) || ctx.Err() != nil {
+			j.cancel(err)
+			return nil, errors.Join(err, context.Cause(ctx))
+		}
+		if !told {
+			opts.Logger.Warn("waiting for NATS", "url", redacted(opts.URL), "error", err.Error())
+			told = true
+		}
+		timer := time.NewTimer(openPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// configError is one that waiting does not heal.
+type configError struct{ error }
+
+func (e *configError) Unwrap() error { return e.error }
+
+// redacted is the URL without what may be a password.
+func redacted(url string) string {
+	return regexp.MustCompile(`//[^/,@]*@`).ReplaceAllString(url, "//")
+}
+
+func (j *JetStream) open(ctx context.Context) (err error) {
+	if j.nc, err = nats.Connect(j.opts.URL, j.connection()...); err != nil {
+		if errors.Is(err, nats.ErrAuthorization) {
+			return &configError{fmt.Errorf("NATS refuses these credentials: %w", err)}
+		}
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	if err := j.setUp(ctx); err != nil {
+		return err
+	}
+	j.ackInbox = j.nc.NewInbox()
+	for subject, to := range map[string]chan *nats.Msg{
+		j.ackInbox + ".*":  j.acks,
+		j.names.feed + ">": j.live,
+	} {
+		if _, err := j.nc.ChanSubscribe(subject, to); err != nil {
+			return err
+		}
+	}
+	elected := "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED."
+	for _, stream := range []string{j.names.log, j.names.bucket} {
+		// What the old leader had stored and not republished is missing now.
+		if _, err := j.nc.Subscribe(elected+stream, func(*nats.Msg) { j.notify(messagesLost) }); err != nil {
+			return err
+		}
+	}
+	if err := j.nc.FlushWithContext(ctx); err != nil {
+		return err
+	}
+	in, err := j.register(ctx)
+	if err != nil {
+		return err
+	}
+	j.registered(in)
+	return nil
+}
+
+// connection is how the servers are reached. Nothing is kept for later while they are not: what was published
+// then would be stored after what was published since, and after its sender was told that it failed.
+func (j *JetStream) connection() []nats.Option {
+	options := []nats.Option{
+		nats.Name("parley"), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1),
+		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(3),
+		nats.Timeout(2 * time.Second), nats.FlusherTimeout(2 * time.Second),
+		nats.DisconnectErrHandler(func(*nats.Conn, error) { j.setReady(ErrAway); j.notify(connectionLost) }),
+		nats.ReconnectHandler(func(*nats.Conn) { j.notify(connectionBack) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrSlowConsumer) {
+				j.notify(messagesLost)
+			}
+			j.opts.Logger.Warn("NATS", "error", err.Error())
+		}),
+	}
+	if j.opts.Creds != "" {
+		options = append(options, nats.UserCredentials(j.opts.Creds))
+	}
+	if f := j.opts.TLS; f.CA != "" {
+		options = append(options, nats.RootCAs(f.CA))
+	}
+	if f := j.opts.TLS; f.Cert != "" {
+		options = append(options, nats.ClientCert(f.Cert, f.Key))
+	}
+	return options
+}
+
+// setUp makes the streams or checks them.
+func (j *JetStream) setUp(ctx context.Context) error {
+	js, err := jetstream.New(j.nc)
+	if err != nil {
+		return err
+	}
+	replicas := 1
+	if j.nc.ConnectedClusterName() != "" {
+		replicas = 3
+	}
+	log, err := j.stream(ctx, js, jetstream.StreamConfig{
+		Name: j.names.log, Subjects: []string{j.names.messages + "*"}, Replicas: replicas,
+		Storage: jetstream.FileStorage, AllowDirect: true,
+		MaxAge: j.maxAge(), Duplicates: duplicateWindow, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: -1,
+		RePublish: &jetstream.RePublish{Source: j.names.messages + "*", Destination: j.names.room + "{{wildcard(1)}}.log"},
+		Metadata:  map[string]string{epochKey: rand.Text()},
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := j.stream(ctx, js, jetstream.StreamConfig{
+		Name: j.names.bucket, Subjects: []string{j.names.keys + ">"}, Replicas: replicas,
+		Storage: jetstream.FileStorage, AllowDirect: true, AllowRollup: true, DenyDelete: true, AllowMsgTTL: true,
+		Discard: jetstream.DiscardNew, MaxMsgs: -1, MaxBytes: -1, MaxMsgsPerSubject: 1,
+		RePublish: &jetstream.RePublish{Source: j.names.keys + ">", Destination: j.names.feed + ">"},
+	}); err != nil {
+		return err
+	}
+	if j.epoch = log.Metadata[epochKey]; j.epoch == "" {
+		return &configError{fmt.Errorf("the stream %s is not of this server: choose another --nats-prefix", log.Name)}
+	}
+	j.durability = "disk"
+	if log.Replicas >= 3 {
+		j.durability = "replicated"
+	}
+	if log.MaxAge != j.maxAge() {
+		j.opts.Logger.Warn("the stream was made with another time to keep messages, which holds: change it with the nats tool",
+			"stream", log.Name, "kept", log.MaxAge.String(), "asked", j.maxAge().String())
+	}
+	return nil
+}
+
+// maxAge is how long the stream keeps messages; 0: forever. The engine rebuilds its window of message ids from
+// messages that are stored, so none goes sooner.
+func (j *JetStream) maxAge() time.Duration {
+	if j.opts.Retain == 0 {
+		return 0
+	}
+	return max(j.opts.Retain, duplicateWindow)
+}
+
+// stream makes a stream, or checks the one that is there.
+func (j *JetStream) stream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	s, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if s, err = js.CreateStream(ctx, want); errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			s, err = js.Stream(ctx, want.Name) // another node was faster
+		}
+	}
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return want, &configError{fmt.Errorf("the NATS servers run without JetStream: start them with it: %w", err)}
+	}
+	if err != nil {
+		return want, fmt.Errorf("stream %s: %w", want.Name, err)
+	}
+	have := s.CachedInfo().Config
+	if !slices.Equal(have.Subjects, want.Subjects) || have.MaxMsgsPerSubject != want.MaxMsgsPerSubject ||
+		have.Duplicates < want.Duplicates || have.RePublish == nil || *have.RePublish != *want.RePublish ||
+		!have.AllowDirect || have.AllowMsgTTL != want.AllowMsgTTL {
+		return want, &configError{fmt.Errorf("the stream %s is there with other settings: choose another --nats-prefix, or move it away", want.Name)}
+	}
+	return have, nil
+}

@@ -1,0 +1,105 @@
+// Package natstest runs NATS servers with JetStream inside a test's process, alone or as a cluster.
+package natstest
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+const readyTimeout = 60 * time.Second
+
+// Server starts a server that keeps its streams in dir, and gives its URL. It ends with the test.
+func Server(t testing.TB, dir string) (url string) {
+	t.Helper()
+	s := start(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: dir})
+	await(t, s)
+	return s.ClientURL()
+}
+
+// Cluster starts n servers that are one cluster, and gives their URLs and what ends each. They end with the test.
+func Cluster(t testing.TB, n int) (urls string, shutdown []func()) {
+	t.Helper()
+	var routes []*url.URL
+	ports := make([]int, n)
+	for i := range ports {
+		ports[i] = freePort(t)
+		routes = append(routes, &url.URL{Scheme: "nats-route", Host: fmt.Sprintf("127.0.0.1:%d", ports[i])})
+	}
+	servers := make([]*server.Server, n)
+	for i := range servers {
+		servers[i] = start(t, &server.Options{
+			ServerName: fmt.Sprint("server", i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
+			JetStream: true, StoreDir: filepath.Join(t.TempDir(), "jetstream"),
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}, Routes: routes,
+		})
+	}
+	var all []string
+	for _, s := range servers {
+		await(t, s)
+		all = append(all, s.ClientURL())
+		shutdown = append(shutdown, func() {
+			s.Shutdown()
+			s.WaitForShutdown()
+		})
+	}
+	deadline := time.NewTimer(readyTimeout)
+	defer deadline.Stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for !hasLeader(servers) {
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			t.Fatal("the cluster has no leader")
+		}
+	}
+	return strings.Join(all, ","), shutdown
+}
+
+func hasLeader(servers []*server.Server) bool {
+	for _, s := range servers {
+		if s.JetStreamIsLeader() {
+			return len(s.JetStreamClusterPeers()) == len(servers)
+		}
+	}
+	return false
+}
+
+func start(t testing.TB, o *server.Options) *server.Server {
+	t.Helper()
+	o.NoSigs, o.NoLog = true, true
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return s
+}
+
+func await(t testing.TB, s *server.Server) {
+	t.Helper()
+	if !s.ReadyForConnections(readyTimeout) {
+		t.Fatal("the NATS server does not start")
+	}
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
