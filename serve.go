@@ -48,6 +48,7 @@ type serveCmd struct {
 	Admin        string        `placeholder:"HOST:PORT" help:"Serve /metrics, /readyz, /debug/pprof and DELETE /rooms/{room} here; keep it private (off)."`
 	logFlags
 	tlsFlags
+	natsFlags
 }
 
 // size is a number of bytes, written as 1048576, 1MiB or 1MB.
@@ -109,7 +110,7 @@ func (s *serveCmd) Validate() error {
 		return errors.New("give --token-secret or --token-jwks, not both")
 	}
 	_, err := trustedProxies(s.TrustedProxy)
-	return cmp.Or(err, s.tlsFlags.check())
+	return cmp.Or(err, s.tlsFlags.check(), s.natsFlags.check())
 }
 
 // Run serves until ctx ends, then drains.
@@ -131,7 +132,15 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if listener, err = s.tlsFlags.listener(listener, logger); err != nil {
 		return err
 	}
-	log, err := s.openLog(ctx)
+	metrics := newRegistry()
+	cfg := hub.Config{
+		Logger: logger, Metrics: metrics, Tokens: tokens,
+		History: s.History, Grace: s.Grace, UsersLimit: s.UsersLimit, RoomLimit: s.RoomLimit,
+		MessageLimit: s.MessageLimit, QueueLimit: int(s.QueueLimit), QueuesLimit: int64(s.QueuesLimit),
+		PingInterval: s.PingInterval, LoginTimeout: s.LoginTimeout,
+		Rate: s.Rate, Burst: s.Burst, DrainRate: s.DrainRate,
+	}
+	log, err := s.openStore(ctx, logger, &cfg)
 	if err != nil {
 		return err
 	}
@@ -139,14 +148,7 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	// there is no limit to tell, and that is no error.
 	_, _ = memlimit.Set(memlimit.WithProvider(memlimit.FromCgroup))
 
-	metrics := newRegistry()
-	h := hub.New(hub.Config{
-		Log: log, Directory: log, Logger: logger, Metrics: metrics, Tokens: tokens,
-		History: s.History, Grace: s.Grace, UsersLimit: s.UsersLimit, RoomLimit: s.RoomLimit,
-		MessageLimit: s.MessageLimit, QueueLimit: int(s.QueueLimit), QueuesLimit: int64(s.QueuesLimit),
-		PingInterval: s.PingInterval, LoginTimeout: s.LoginTimeout,
-		Rate: s.Rate, Burst: s.Burst, DrainRate: s.DrainRate,
-	})
+	h := hub.New(cfg)
 	server := newServer(s.routes(logger, h, origins), logger)
 	parts := []part{{server, listener}}
 	if s.Admin != "" {
@@ -198,20 +200,6 @@ func (s *serveCmd) maxConns() int {
 	return max(1, files-files/20-32)
 }
 
-// driver is the store as the server needs it.
-type driver interface {
-	store.Log
-	store.Directory
-}
-
-func (s *serveCmd) openLog(ctx context.Context) (driver, error) {
-	opts := store.Options{History: s.History, Retain: s.Retain}
-	if s.DB == "" {
-		return store.NewMemory(opts), nil
-	}
-	return store.OpenSQLite(ctx, s.DB, opts)
-}
-
 func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) http.Handler {
 	trusted, _ := trustedProxies(s.TrustedProxy) // Validate has looked
 	r := chi.NewRouter()
@@ -248,7 +236,7 @@ type part struct {
 
 // serve runs the parts until ctx ends or one of them fails, and ends them in
 // order: first the clients are sent away, then the listeners go, then the log.
-func serve(ctx context.Context, logger *slog.Logger, parts []part, h *hub.Hub, log driver) error {
+func serve(ctx context.Context, logger *slog.Logger, parts []part, h *hub.Hub, log store.Log) error {
 	running, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var all sync.WaitGroup

@@ -49,6 +49,7 @@ type client struct {
 	loginBy   time.Time // when it must have logged in
 	pingAt    time.Time
 	silent    int       // ping intervals without a sign of life
+	leaving   bool      // a drain has come to it: what it sends from now on is not taken
 	ended     bool      // the hub is through with it: nothing that it sends is acted on
 	lost      bool      // the connection is no more; what it sent before may still wait
 	goodbye   bool      // with lost: it said so itself (section 3, Resume)
@@ -219,7 +220,8 @@ func (c *client) abusive(now time.Time) bool {
 type member struct {
 	store.User
 	room      *room
-	client    *client  // nil in grace
+	client    *client  // nil in grace, or when remote
+	remote    bool     // its connection is, or was last, at another hub
 	session   [32]byte // SHA-256 of the session; zero when there is none
 	absence   uint64   // counts its drops, so that a grace period knows its own
 	moderator bool     // its token says so

@@ -47,6 +47,10 @@ func (h *Hub) startDrain() {
 		h.closeAll()
 		return
 	}
+	if h.shared != nil {
+		h.sendOver()
+		return
+	}
 	places := rand.Perm(len(h.clients))
 	i := 0
 	for c := range h.clients {
@@ -61,7 +65,7 @@ func (h *Hub) startDrain() {
 // from ending, and sends everybody away once what was accepted is answered.
 func (h *Hub) closeAll() {
 	h.draining.last = true
-	if len(h.pending) > 0 || len(h.opening) > 0 {
+	if len(h.pending) > 0 || len(h.opening) > 0 || len(h.entering) > 0 {
 		h.timers.set(h.now.Add(10*time.Millisecond), h.closeAll)
 		return
 	}

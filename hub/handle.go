@@ -41,7 +41,7 @@ func (h *Hub) handleConnected(c *client) {
 // still waits for: the order of a connection is the order of its requests.
 func (h *Hub) handleReceived(ev received) {
 	c := ev.c
-	if c.ended || h.draining.last {
+	if c.ended || c.leaving || h.draining.last {
 		return
 	}
 	if c.blocked() || ev.isLogout() && c.inFlight > 0 {
@@ -207,6 +207,9 @@ func (h *Hub) handleReport(r store.Report) {
 	for _, cl := range r.Claimed {
 		h.claimed(cl)
 	}
+	if h.shared != nil {
+		h.handleShared(r)
+	}
 }
 
 // appended answers the sender of a message. Its acknowledgement waits for the
@@ -244,6 +247,9 @@ func (h *Hub) handleTyping(ev received, req *protocol.Typing) {
 			if c != ev.c && !c.out.replace(slotTyping, m.ID, frame) {
 				h.slow = append(h.slow, c)
 			}
+		}
+		if h.shared != nil {
+			h.shared.Typing(store.Typing{Room: r.name, From: m.Name, ID: m.ID, Typing: req.Typing})
 		}
 	}
 	if ev.ackID != protocol.NoAck {

@@ -40,6 +40,7 @@ import (
 type Config struct {
 	Log       store.Log
 	Directory store.Directory
+	Shared    store.Shared // in place of Directory: this hub is one of several (see shared.go)
 	Logger    *slog.Logger
 
 	History      int           // messages kept a room, as told in welcome; the log enforces it
@@ -83,7 +84,8 @@ type Hub struct {
 	// Set once.
 	cfg     Config
 	log     store.Log
-	dir     store.Directory
+	dir     directory
+	shared  store.Shared // nil: this hub is the only one
 	logger  *slog.Logger
 	inbox   chan event
 	readers *logReaders
@@ -102,6 +104,7 @@ type Hub struct {
 	users    *store.Users
 	pending  map[store.Ref]pendingAppend
 	opening  map[store.Ref]*room
+	entering map[store.Ref]*loginPage // with shared
 	removals map[store.Ref]chan<- error
 	lastRef  store.Ref
 	timers   timers
@@ -114,6 +117,13 @@ type Hub struct {
 	windows  windows
 	guesses  guesses // wrong access keys, by address
 	draining drain
+}
+
+// directory is what the hub asks of one of its own and of a shared one alike.
+type directory interface {
+	Claim(ref store.Ref, room string) (out store.Claimed, done bool, err error)
+	Remove(ref store.Ref, room string) (out store.Removed, done bool, err error)
+	Release(room string)
 }
 
 // An event is what the inbox holds: a closed set, one type for each thing that
@@ -187,6 +197,7 @@ func New(cfg Config) *Hub {
 		cfg:      cfg,
 		log:      cfg.Log,
 		dir:      cfg.Directory,
+		shared:   cfg.Shared,
 		logger:   cfg.Logger,
 		inbox:    make(chan event, inboxSize),
 		writers:  newWriters(0),
@@ -199,8 +210,12 @@ func New(cfg Config) *Hub {
 		users:    store.NewUsers(),
 		pending:  make(map[store.Ref]pendingAppend),
 		opening:  make(map[store.Ref]*room),
+		entering: make(map[store.Ref]*loginPage),
 		guesses:  make(guesses),
 		removals: make(map[store.Ref]chan<- error),
+	}
+	if h.shared != nil {
+		h.dir = h.shared
 	}
 	h.readers = newLogReaders(h.log, h.post)
 	if cfg.Metrics == nil {

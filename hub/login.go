@@ -19,6 +19,11 @@ type loginPage struct {
 	ev    received
 	req   *protocol.Login
 	tries int // how often the log was read for it
+	room  *room
+
+	// Once a shared directory has let it in.
+	member  *member
+	resumed bool
 }
 
 func (h *Hub) handleLogin(ev received, req *protocol.Login) {
@@ -40,6 +45,7 @@ func (h *Hub) handleLogin(ev received, req *protocol.Login) {
 			return
 		}
 	}
+	l.room = r
 	if !r.ready {
 		c.entering = true
 		r.asking = append(r.asking, l)
@@ -107,6 +113,9 @@ func (h *Hub) restore(r *room, s store.RoomState) {
 	r.opened, r.lock = s.Known, s.Lock
 	r.trimmed = s.Dropped
 	r.window.seq, r.window.from = s.Seq, s.From
+	for _, m := range s.Members {
+		h.abandon(h.adopt(r, m)) // unless it is remote, as it should be
+	}
 	for _, m := range s.Recent {
 		r.window.add(kept{m.Seq, slices.Clip(protocol.RoomMessageData(appendMessage(nil, m)))})
 	}
@@ -115,8 +124,15 @@ func (h *Hub) restore(r *room, s store.RoomState) {
 
 // login is the second step, with what was read of the log for it, if it had to be.
 func (h *Hub) login(l *loginPage, read *page) {
-	c, r := l.ev.c, h.rooms[l.req.Room]
-	old, err := h.admit(r, l.req, c)
+	c, r := l.ev.c, l.room
+	if h.shared != nil && l.member == nil {
+		h.askToEnter(l)
+		return
+	}
+	old, err := l.member, (*protocol.Error)(nil)
+	if h.shared == nil {
+		old, err = h.admit(r, l.req, c)
+	}
 	if err == nil {
 		h.flushRoom(r)
 		ack, whole := h.recall(r, l.req, read)
@@ -126,7 +142,7 @@ func (h *Hub) login(l *loginPage, read *page) {
 		case !whole || h.fixLock(r, l.req) != nil:
 			err = protocol.NewError(protocol.CodeUnavailable)
 		default:
-			h.enter(c, r, l.req, old, &ack)
+			h.enter(l, old, &ack)
 			c.accept(l.ev.grant)
 			h.send(c, appendText(nil, protocol.AppendLoginAck(nil, l.ev.ackID, ack)))
 			if !ack.Resumed {
@@ -136,15 +152,18 @@ func (h *Hub) login(l *loginPage, read *page) {
 		}
 	}
 	h.fail(l.ev, err)
+	h.abandon(l.member)
 	h.leaveIdle(r)
 }
 
 // enter makes the client a member, the one that is there already or a new one, and
 // completes the answer.
-func (h *Hub) enter(c *client, r *room, req *protocol.Login, old *member, ack *protocol.LoginAck) {
-	ack.Resumed = old != nil && old.hasSession(req.Session)
-	if ack.Resumed {
+func (h *Hub) enter(l *loginPage, old *member, ack *protocol.LoginAck) {
+	c, r, req := l.ev.c, l.room, l.req
+	ack.Resumed = l.resumed || l.member == nil && old != nil && old.hasSession(req.Session)
+	if ack.Resumed || l.member != nil {
 		h.resume(old, c)
+		r.news.changed = r.news.changed || !ack.Resumed // the newcomer is to have the list too
 	} else {
 		if old != nil {
 			h.remove(old) // in grace, and makes way
@@ -201,14 +220,14 @@ func (c *client) accept(g *grant) {
 // fixLock fixes whether the room is locked, by the first login that opens it
 // (section 9). The directory keeps it no later than the room's first message.
 func (h *Hub) fixLock(r *room, req *protocol.Login) error {
-	if r.opened {
+	if r.opened || h.shared != nil {
 		return nil
 	}
 	var lock []byte
 	if req.Access != "" {
 		lock = accessHash(req.Access)
 	}
-	if err := h.dir.Lock(r.name, lock); err != nil {
+	if err := h.cfg.Directory.Lock(r.name, lock); err != nil {
 		return err
 	}
 	r.opened, r.lock = true, lock
@@ -229,6 +248,7 @@ func (h *Hub) join(c *client, r *room, req *protocol.Login) {
 	}
 	h.members[m.ID] = m
 	r.count++
+	r.here++
 	r.people = nil
 	h.tell(r, true, m)
 	c.member = m
@@ -237,6 +257,10 @@ func (h *Hub) join(c *client, r *room, req *protocol.Login) {
 
 // leave takes a member out of its room and tells the others.
 func (h *Hub) leave(m *member) {
+	if h.shared != nil {
+		h.askToLeave(m)
+		return
+	}
 	h.remove(m)
 	h.announce(m.room)
 	h.leaveIdle(m.room)
@@ -252,6 +276,9 @@ func (h *Hub) remove(m *member) {
 	h.users.Delete(m.ID)
 	delete(h.members, m.ID)
 	r.count--
+	if !m.remote {
+		r.here--
+	}
 	r.people = nil
 	h.tell(r, false, m)
 }

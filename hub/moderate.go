@@ -32,6 +32,10 @@ func (h *Hub) handleKick(ev received, req *protocol.Kick) {
 
 // kick ends a member's stay and its connection.
 func (h *Hub) kick(m *member, reason string) {
+	if h.shared != nil {
+		h.shared.Kick(m.Room, m.Nick, m.ID, reason)
+		return
+	}
 	c := m.client
 	h.leave(m)
 	if c != nil {
@@ -64,8 +68,10 @@ func (h *Hub) RemoveRoom(ctx context.Context, room string) error {
 // removeRoom sends everybody away and asks the store. Until it answers the room
 // goes on as an empty one, which its next login opens anew.
 func (h *Hub) removeRoom(ev removalRequested) {
-	for _, u := range h.users.InRoom(ev.room, 0, h.users.Count(ev.room)) {
-		h.kick(h.members[u.ID], "")
+	if h.shared == nil { // else it does this on all nodes
+		for _, u := range h.users.InRoom(ev.room, 0, h.users.Count(ev.room)) {
+			h.kick(h.members[u.ID], "")
+		}
 	}
 	ref := h.ref()
 	out, done, err := h.dir.Remove(ref, ev.room)

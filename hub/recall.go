@@ -44,15 +44,17 @@ func (h *Hub) readForLogin(l *loginPage, r *room) bool {
 // loginRead goes on with a login whose messages have been read.
 func (h *Hub) loginRead(p page) {
 	l := p.login
-	c, r := l.ev.c, h.rooms[l.req.Room]
+	c, r := l.ev.c, l.room
 	h.trim(store.Trim{Room: r.name, Through: p.dropped}) // which may be on its way only
 	c.entering = false
 	r.pending--
 	switch {
 	case c.ended:
+		h.abandon(l.member)
 		h.leaveIdle(r)
-	case p.err != nil:
+	case p.err != nil || h.rooms[r.name] != r:
 		h.fail(l.ev, protocol.NewError(protocol.CodeUnavailable))
+		h.abandon(l.member)
 		h.leaveIdle(r)
 	default:
 		h.login(l, &p)

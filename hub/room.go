@@ -18,6 +18,7 @@ type room struct {
 	asking    []*loginPage // logins that wait for its state
 	clients   []*client    // the connections of its members
 	count     int          // members, those in grace too
+	here      int          // those that are not remote
 	pending   int          // messages at the log
 	people    []byte       // the list of its members as JSON, the first of them; nil when it must be made again
 	news      news         // what has not been announced of its people
@@ -171,7 +172,7 @@ func (r *room) detach(c *client) {
 
 // idle reports whether nobody needs the room in memory.
 func (r *room) idle() bool {
-	return r.ready && r.count == 0 && r.pending == 0 && len(r.asking) == 0
+	return r.ready && r.here == 0 && r.pending == 0 && len(r.asking) == 0
 }
 
 // empty reports whether the log has no message of the room.
@@ -204,6 +205,10 @@ func (h *Hub) leaveIdle(r *room) {
 // release forgets a room that is idle; the log keeps what it keeps.
 func (h *Hub) release(r *room) {
 	h.windows.remove(r)
+	for _, u := range h.users.InRoom(r.name, 0, r.count) { // remote ones
+		h.users.Delete(u.ID)
+		delete(h.members, u.ID)
+	}
 	delete(h.rooms, r.name)
 	h.dir.Release(r.name)
 }

@@ -51,6 +51,7 @@ func (h *Hub) drop(c *client) {
 	}
 	if h.draining.on {
 		h.depart(m) // nobody is told, and no grace runs out (section 7)
+		h.tellAway(m)
 		return
 	}
 	if m.session == [32]byte{} || h.cfg.Grace <= 0 {
@@ -58,10 +59,16 @@ func (h *Hub) drop(c *client) {
 		return
 	}
 	h.depart(m)
+	h.beginGrace(m)
+}
+
+// beginGrace lets a member without a connection stay for a while.
+func (h *Hub) beginGrace(m *member) {
+	h.tellAway(m)
 	m.absence++
 	absence := m.absence
 	h.timers.set(h.now.Add(h.cfg.Grace), func() {
-		if h.members[m.ID] == m && m.client == nil && m.absence == absence && !h.draining.on {
+		if h.members[m.ID] == m && m.client == nil && !m.remote && m.absence == absence && !h.draining.on {
 			h.leave(m)
 		}
 	})

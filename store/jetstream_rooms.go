@@ -141,6 +141,7 @@ func (j *JetStream) loaded(r *sharedRoom, l loaded, err error) {
 		state.Members = j.membersOf(r)
 		j.report.Claimed = append(j.report.Claimed, Claimed{Ref: ref, State: state})
 	}
+	j.tellHub() // before what came since
 	r.drain(j)
 	j.check(r) // what was stored before every server knew of the subscription
 }
