@@ -42,6 +42,8 @@ export class Log {
   flushed = 0;
   /** The newest `seq` that is shown. */
   newest = 0;
+  /** What came since the tab is out of sight stands under a divider. */
+  divided = false;
   /** @type {Room | undefined} */
   room;
   /** @type {(() => void)[]} */
@@ -69,7 +71,14 @@ export class Log {
       room.on("outbox", (changed) => this.own(changed)),
       room.on("joined", (user) => this.notice("came", user)),
       room.on("left", (user) => this.notice("went", user)),
+      room.on("resumed", () => this.watchHoles()),
     ];
+    const looked = () => {
+      this.divided = false;
+      this.view.stop = null;
+    };
+    document.addEventListener("visibilitychange", looked);
+    this.subscribed.push(() => document.removeEventListener("visibilitychange", looked));
     for (const m of room.outbox) this.own(m);
   }
 
@@ -118,6 +127,11 @@ export class Log {
         this.comings = undefined;
       }
       if (m.own && m.key) this.settled(m.key);
+      if (document.hidden && m.live && !m.own && !this.divided) {
+        this.divided = true;
+        this.entries.divide(entry);
+        this.view.stop = entry.element;
+      }
     }
   }
 
@@ -227,6 +241,11 @@ export class Log {
     this.watcher.observe(element);
   }
 
+  watchHoles() {
+    this.watcher.disconnect();
+    for (const { element } of this.holes) this.watcher.observe(element);
+  }
+
   /** @param {IntersectionObserverEntry[]} seen */
   reached(seen) {
     for (const { isIntersecting, target } of seen) {
@@ -251,13 +270,14 @@ export class Log {
       if (!page.more || messages.length < page.messages.length) {
         this.holes = this.holes.filter((other) => other !== hole);
         this.change(() => this.shut(hole, hole.after < 0 ? "This is the beginning of what is kept." : ""), true);
+      } else {
+        this.watcher.observe(hole.element);
       }
     } catch {
-      // The connection went; the button and the next scroll try again.
+      // Refused, or the connection went: the button tries again, and so does the next connection.
     } finally {
       hole.busy = false;
       hole.element.classList.remove("busy");
-      if (this.holes.includes(hole)) this.watcher.observe(hole.element);
     }
   }
 
