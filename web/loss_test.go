@@ -112,6 +112,32 @@ func TestReloadWithUnsentMessages(t *testing.T) {
 	}
 }
 
+// A message that was refused says so where it stands, and can be sent again or given up.
+func TestRefusedMessage(t *testing.T) {
+	server := memory(t)
+	relay := newRelay(t, server)
+	ann, bob := newPage(t), newPage(t)
+	ann.join(relay.url+"/"+room, "Ann")
+	bob.join(server.URL()+"/"+room, "Bob")
+	relay.refusing("invalid")
+	ann.say("once more")
+	ann.sees("Not sent. not today.")
+	relay.refusing("")
+	ann.press("Retry")
+	bob.sees("once more")
+	ann.wait("sent", `document.querySelector("#log > .line .state.sent") !== null`)
+	ann.without("Not sent.")
+
+	relay.refusing("invalid")
+	ann.say("never mind")
+	ann.press("Discard")
+	ann.wait("gone", `document.querySelector("#log .outbox").childElementCount === 0`)
+	relay.refusing("")
+	ann.say("the end")
+	bob.sees("the end")
+	bob.without("never mind")
+}
+
 // Leaving with unsent messages asks; they are dropped only then.
 func TestLeavingWithUnsentMessages(t *testing.T) {
 	server := memory(t)
