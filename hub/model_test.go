@@ -52,7 +52,7 @@ type seat struct {
 
 func (m *model) fail(t *talker, format string, args ...any) {
 	if m.wrong == "" {
-		m.wrong = fmt.Sprintf(format, args...)
+		m.wrong = strings.ReplaceAll(fmt.Sprintf(format, args...), padding, "")
 		if t != nil {
 			m.wrong = t.label + ": " + m.wrong
 		}

@@ -64,7 +64,7 @@ func (t *talker) ask(event, data string, r *request) {
 		t.given++
 		r.event, r.number = event, t.given
 		t.asked[t.given] = r
-		if r.blocks() {
+		if r.blocks() && !t.m.h.draining.last { // after which nothing is accepted
 			t.blocking++
 		}
 		frame = fmt.Sprintf(`{"event":%q,"data":%s,"ackId":%d}`, event, data, t.given)
@@ -271,7 +271,7 @@ func (t *talker) kept(r *request, d *said) {
 	switch {
 	case d.Code == "not_logged_in" && !came && t.seat == nil:
 		return
-	case d.Code == "unavailable" && outcome != nil:
+	case d.Code == "unavailable" && (outcome != nil || !came && len(r.text) > maxWaitingBytes/16): // too much was waiting
 		return
 	case d.Code != "" || !came || outcome != nil || d.Durability != "disk":
 		m.fail(t, "%s is answered with %s, its outcome is %v", r.text, d.Data, outcome)
@@ -355,13 +355,13 @@ func (t *talker) closeWith(code protocol.CloseCode, _ string) {
 		t.seat.takenOver = true
 	case code == protocol.CloseRestart && m.drains:
 		for _, r := range t.asked {
-			if m.texts[r.text] == nil && r.event == "roomMessage" && m.h.now.Before(m.drained.Add(drainAtMost)) {
+			if m.texts[r.text] == nil && r.event == "roomMessage" && r.text != "" && m.h.now.Before(m.drained.Add(drainAtMost)) {
 				m.fail(t, "is closed, but %s was accepted and is not answered", r.text)
 			}
 		}
 	case code == protocol.CloseTryLater && t.missed, code == 0 && t.mute:
 	case code == protocol.ClosePolicy && t.bad >= maxBadFrames:
-	case code == protocol.CloseLoginTimeout && t.seat == nil && t.blocking == 0 && !t.loginBy.After(m.h.now):
+	case code == protocol.CloseLoginTimeout && t.seat == nil && (t.blocking == 0 || m.drains) && !t.loginBy.After(m.h.now):
 	default:
 		m.fail(t, "is closed with %d", code)
 	}
