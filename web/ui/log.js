@@ -35,8 +35,10 @@ export class Log {
   flushed = 0;
   /** The newest `seq` that is shown. */
   newest = 0;
-  /** What came since the tab is out of sight stands under a divider. */
-  divided = false;
+  /** The first one that came while the tab was out of sight. @type {Message | undefined} */
+  unread;
+  /** The tab was looked at since. */
+  looked = true;
   /** @type {Room | undefined} */
   room;
   /** @type {(() => void)[]} */
@@ -66,7 +68,7 @@ export class Log {
       room.on("resumed", () => this.holes.watch()),
     ];
     const looked = () => {
-      this.divided = false;
+      this.looked = true;
       this.view.stop = null;
     };
     document.addEventListener("visibilitychange", looked);
@@ -89,6 +91,10 @@ export class Log {
 
   /** Many may come in a burst: they are drawn together, 30 times a second at the most. @param {Message} m */
   receive(m) {
+    if (document.hidden && this.looked && m.live && !m.own) {
+      this.unread = m;
+      this.looked = false;
+    }
     this.queue.push(m);
     if (this.queue.length > 1) return;
     const rest = this.flushed + 33 - performance.now();
@@ -119,10 +125,9 @@ export class Log {
         this.comings = undefined;
       }
       if (m.own && m.key) this.settled(m.key);
-      if (document.hidden && m.live && !m.own && !this.divided) {
-        this.divided = true;
+      if (m === this.unread) {
         this.entries.divide(entry);
-        this.view.stop = entry.element;
+        if (document.hidden) this.view.stop = entry.element;
       }
     }
   }
