@@ -35,49 +35,6 @@ import (
 	"parley/store"
 )
 
-// Config is what the hub needs to know. The zero value of a limit that must be
-// positive is replaced by its default.
-type Config struct {
-	Log       store.Log
-	Directory store.Directory
-	Logger    *slog.Logger
-
-	History      int           // messages kept a room, as told in welcome; the log enforces it
-	Grace        time.Duration // how long a dropped user stays (section 3, Resume)
-	UsersLimit   int           // members above which a room is large (section 5)
-	RoomLimit    int           // members a room at most
-	MessageLimit int           // bytes a message at most
-	QueueLimit   int           // outbound bytes a connection at most (section 6.5)
-	PingInterval time.Duration // WebSocket pings (section 1)
-	LoginTimeout time.Duration // time to log in (section 1)
-	Rate         float64       // events a second a connection; 0 is off
-	Burst        int           // events at once a connection
-	DrainRate    float64       // reconnections a second after a drain (section 7)
-	QueuesLimit  int64         // outbound bytes of all connections together
-
-	Tokens  *Tokens               // logins need a token; nil: they do not
-	Metrics prometheus.Registerer // where to register the metrics; nil: nowhere
-}
-
-// The defaults of Config, which are the defaults of the flags too.
-const (
-	DefaultHistory      = 10000
-	DefaultGrace        = 10 * time.Second
-	DefaultUsersLimit   = 100
-	DefaultRoomLimit    = 10000
-	DefaultMessageLimit = 16384
-	DefaultQueueLimit   = 1 << 20
-	DefaultPingInterval = 25 * time.Second
-	DefaultLoginTimeout = 5 * time.Minute
-	DefaultBurst        = 40
-	DefaultDrainRate    = 1000
-	DefaultQueuesLimit  = 512 << 20
-)
-
-// MaxMessageLimit is the largest message limit: an answer to a login holds at
-// most 512 KiB of messages, however JSON escapes them (section 3).
-const MaxMessageLimit = 64 << 10
-
 // Hub owns the rooms. Make one with [New], then call Run once.
 type Hub struct {
 	// Set once.
@@ -105,6 +62,7 @@ type Hub struct {
 	removals map[store.Ref]chan<- error
 	lastRef  store.Ref
 	timers   timers
+	alarm    alarm
 	sweepAt  time.Time
 	dirty    []*room  // rooms with a run to hand out
 	handout  int      // bytes of those runs
@@ -143,6 +101,8 @@ type (
 	reported struct{ store.Report }
 	// paged: a log reader has read what was asked.
 	paged struct{ page }
+	// tick: a deadline has passed, perhaps.
+	tick struct{}
 	// drainRequested: the server is about to end (section 7).
 	drainRequested struct{}
 	// removalRequested: an operator wants a room gone.
@@ -158,6 +118,7 @@ func (disconnected) hubEvent()     {}
 func (reported) hubEvent()         {}
 func (paged) hubEvent()            {}
 func (removalRequested) hubEvent() {}
+func (tick) hubEvent()             {}
 func (drainRequested) hubEvent()   {}
 
 // The bounds of one step: so much is taken out of the inbox before what came of
@@ -173,16 +134,7 @@ func New(cfg Config) *Hub {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&cfg.History, DefaultHistory)
-	setDefault(&cfg.UsersLimit, DefaultUsersLimit)
-	setDefault(&cfg.RoomLimit, DefaultRoomLimit)
-	setDefault(&cfg.MessageLimit, DefaultMessageLimit)
-	setDefault(&cfg.QueueLimit, DefaultQueueLimit)
-	setDefault(&cfg.PingInterval, DefaultPingInterval)
-	setDefault(&cfg.LoginTimeout, DefaultLoginTimeout)
-	setDefault(&cfg.Burst, DefaultBurst)
-	setDefault(&cfg.DrainRate, DefaultDrainRate)
-	setDefault(&cfg.QueuesLimit, DefaultQueuesLimit)
+	cfg.setDefaults()
 	h := &Hub{
 		cfg:      cfg,
 		log:      cfg.Log,
@@ -210,12 +162,6 @@ func New(cfg Config) *Hub {
 	return h
 }
 
-func setDefault[T int | int64 | float64 | time.Duration](v *T, def T) {
-	if *v == 0 {
-		*v = def
-	}
-}
-
 // post puts an event into the inbox. It blocks while the hub is busy, and drops
 // the event when the hub has ended.
 func (h *Hub) post(ev event) {
@@ -234,22 +180,20 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.readers.start()
 	defer h.stop()
 
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	h.alarm.start(h.now, func() { h.post(tick{}) })
+	defer h.alarm.stop()
 	for !h.draining.done {
 		select {
 		case ev := <-h.inbox:
 			h.now = time.Now()
 			h.takeStep(ev)
-		case <-timer.C:
-			h.now = time.Now()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 		h.advance()
 		h.flush()
 		h.countStep(time.Since(h.now))
-		timer.Reset(time.Until(h.nextDeadline()))
+		h.alarm.set(h.now, h.nextDeadline())
 	}
 	return nil
 }
@@ -280,6 +224,8 @@ func (h *Hub) step(ev event) {
 		h.handleReport(ev.Report)
 	case paged:
 		h.handlePage(ev.page)
+	case tick:
+		h.alarm.rang()
 	case drainRequested:
 		h.startDrain()
 	case removalRequested:
