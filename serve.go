@@ -19,6 +19,7 @@ import (
 	"parley/hub"
 	"parley/store"
 	"parley/web"
+	"parley/web/doctor"
 )
 
 // serveCmd is the server: its fields are its flags.
@@ -216,7 +217,8 @@ func (s *serveCmd) openLog(ctx context.Context) (driver, error) {
 func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) http.Handler {
 	trusted, _ := trustedProxies(s.TrustedProxy) // Validate has looked
 	r := chi.NewRouter()
-	r.With(clientIP(logger, trusted)).Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{
+	addressed := r.With(clientIP(logger, trusted))
+	addressed.Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{
 		Origins: origins, ClientIP: addressOf,
 		ConnsPerIP: s.ConnsPerIP, NewPerIP: s.NewPerIP, MaxConns: s.maxConns(),
 	}))
@@ -224,6 +226,7 @@ func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) 
 		w.Header().Set("Cache-Control", "no-store")
 		io.WriteString(w, "ok\n")
 	})
+	addressed.Method(http.MethodGet, "/healthz/client", doctor.ClientHandler(trusted, addressOf))
 	r.Mount("/", web.Handler())
 	return r
 }
