@@ -84,6 +84,7 @@ func TestUnread(t *testing.T) {
 	ann.wait("the count", `document.title === "(2) lobby · Parley"`)
 	eval[bool](ann, fmt.Sprintf(hide, false))
 	ann.wait("no count", `document.title === "lobby · Parley"`)
+	ann.sees("unread 1")
 	if above := eval[string](ann, `document.querySelector("#log .unread").parentElement.querySelector(".body").textContent`); above != "unread 0" {
 		t.Errorf("the divider stands above %q", above)
 	}
