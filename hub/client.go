@@ -115,6 +115,10 @@ func (h *Hub) readFrame(c *client, ws *websocket.Conn, o *outlet) error {
 		return err
 	}
 	if kind != websocket.MessageText {
+		o.closeWith(protocol.CloseUnsupported, protocol.CloseUnsupported.Reason())
+		if _, err := io.Copy(io.Discard, r); err != nil { // or the library takes what is left for frames
+			return err
+		}
 		return h.refuse(o, ws, protocol.CloseUnsupported)
 	}
 	buf := frames.Get().(*bytes.Buffer)
