@@ -221,7 +221,6 @@ func (d *doctor) distrust(ctx context.Context, err error) (found, change string)
 		invalid x509.CertificateInvalidError
 		name    x509.HostnameError
 		unknown x509.UnknownAuthorityError
-		alert   tls.AlertError
 		plain   tls.RecordHeaderError
 	)
 	switch {
@@ -238,7 +237,7 @@ func (d *doctor) distrust(ctx context.Context, err error) (found, change string)
 		return d.stranger(ctx), "ssl_certificate with the whole chain (certbot's fullchain.pem) from an authority that browsers know"
 	case errors.As(err, &plain):
 		return "the port does not speak TLS", "listen " + strings.TrimPrefix(d.addr(), d.base.Hostname()+":") + " ssl;"
-	case errors.As(err, &alert) && strings.Contains(err.Error(), "no application protocol"):
+	case strings.Contains(err.Error(), "no application protocol"):
 		return "the port speaks HTTP/2 only; browsers open a WebSocket over HTTP/1.1", "let it speak http/1.1 too (ALPN h2,http/1.1)"
 	}
 	return fmt.Sprintf("no TLS handshake: %v", err), "see nginx's error log; ssl_protocols TLSv1.2 TLSv1.3;"

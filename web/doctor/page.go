@@ -18,6 +18,9 @@ func (d *doctor) page(ctx context.Context) {
 	case unknownPath(page):
 		d.problem("page", prefixChange, "the server does not know the path %s: the proxy passes it on as it is", d.base.Path)
 		return
+	case page.StatusCode < http.StatusOK: // nginx passes on what it does not understand as HTTP/0.9
+		d.problem("page", http1Change, "what the proxy got is no HTTP/1.1")
+		return
 	case page.StatusCode >= http.StatusInternalServerError:
 		d.problem("page", upstreamChange, "the proxy does not reach the server: %s", page.Status)
 		return

@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+const swallowedChange = "nothing on the way that takes WebSocket control frames out or answers them itself"
+
 // silence watches a connection on which nobody says anything until the server's first ping: nothing on the way may
 // end it before.
 func (d *doctor) silence(ctx context.Context) {
@@ -40,17 +42,22 @@ func (d *doctor) silence(ctx context.Context) {
 	case <-a.pinged:
 		d.ok(name, "%v without a word are survived: the server pings", round(time.Since(begin)))
 	case <-ended:
-		if ctx.Err() != nil {
+		after := time.Since(begin)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case after > interval+interval/2: // by the server, which had no answer to its pings
+			d.problem(name, swallowedChange, "the server's pings, each %v, do not come through: silent connections end after %v", interval, round(after))
 			return
 		}
 		d.problem(name, "proxy_read_timeout and proxy_send_timeout of at least two ping intervals, 60s as they stand in deploy/nginx.conf (or a shorter --ping-interval)",
-			"silent connections are cut after %v, before the server's ping, which comes each %v", round(time.Since(begin)), interval)
+			"silent connections are cut after %v, before the server's ping, which comes each %v", round(after), interval)
 		return
 	case <-limit.C:
 		if d.opts.Wait < enough {
 			d.skipped(name, "not seen to the end: watched %v, the server pings each %v (--wait)", d.opts.Wait, interval)
 		} else {
-			d.problem(name, "nothing on the way that takes WebSocket control frames out", "no ping of the server came within %v", round(enough))
+			d.problem(name, swallowedChange, "the server's pings, each %v, do not come through: none within %v", interval, round(enough))
 		}
 	case <-ctx.Done():
 	}
