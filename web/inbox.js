@@ -25,8 +25,8 @@ export const makeInbox = (room) => {
     if (held.length > HELD) held.shift();
   };
 
-  /** @template T @param {Promise<T>} promise @param {(value: T) => unknown} use */
-  const queue = (promise, use) => (chain = chain.then(() => promise).then((value) => void use(value)));
+  /** @template T @param {Promise<T>} promise @param {(value: T) => void} use */
+  const queue = (promise, use) => (chain = chain.then(() => promise).then(use).catch(console.error));
 
   /** @param {import("./internal.js").Findings} update @param {boolean} live @param {boolean} [tell] */
   const take = (update, live, tell = true) => {

@@ -129,7 +129,7 @@ export const makeOutbox = (room) => {
 
     async open() {
       place = `parley ${socket.url} ${room.codec.access?.slice(0, 12)} ${room.name}`;
-      for (let kept; (kept = load()); place += "+") {
+      for (let kept; (kept = load())?.session; place += "+") {
         if (!(await claim(kept.session))) continue;
         Object.assign(box, { session: kept.session, name: kept.name });
         for (const entry of kept.entries) {

@@ -80,7 +80,7 @@ export const connect = (url = "ws", options = {}) => {
     /** @type {WebSocket} */
     const mine = (ws = new (options.WebSocket ?? WebSocket)(socket.url, "parley.v1"));
     mine.onerror = () => {}; // its close follows
-    mine.onclose = ({ code, reason }) => mine === ws && ended(code, reason);
+    mine.onclose = ({ code, reason }) => mine === ws && ended(code || 1006, reason); // Deno: 0
     mine.onmessage = ({ data }) => mine === ws && quietly(() => receive(data));
     socket.later(20_000, () => socket.connected || socket.drop("no answer"));
     become({ state: "connecting", attempt });
@@ -100,7 +100,6 @@ export const connect = (url = "ws", options = {}) => {
   /** @param {import("./parley.js").Welcome} welcome */
   const welcomed = (welcome) => {
     Object.assign(socket, { welcome, id: welcome.id, connected: true, skew: Date.parse(welcome.now) - Date.now() });
-    notBefore = slot = 0;
     socket.later(10_000, () => (attempt = 0)); // stable
     const beat = () => socket.later(Math.max(1000, welcome.pingInterval || 25_000), () => {
       ping(10_000);
@@ -137,7 +136,7 @@ export const connect = (url = "ws", options = {}) => {
     if (ws && ws.readyState < 2) ws.close(again ? 4000 : 1000); // 1000 gives up the place in the room
     ws = undefined;
     if (again) {
-      if (code === 1006 && !socket.welcome && !attempt) console.warn(`parley: cannot reach ${socket.url}; is it up, with --allow-origin ${globalThis.location?.origin}?`);
+      if (code === 1006 && !socket.welcome && !attempt) console.warn(`parley: cannot reach ${socket.url}: is it up, and does it allow this page (--allow-origin)?`);
       attempt++;
       const delay = Math.max(0, notBefore - now()) || backoff(attempt);
       socket.later(delay, open);
