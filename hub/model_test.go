@@ -311,8 +311,8 @@ type hole struct {
 	Reason string `json:"reason"`
 }
 
-// read decodes a frame: the envelope, and its data into the same struct.
-func read(frame []byte) (*said, error) {
+// decodeSaid decodes a frame: the envelope, and its data into the same struct.
+func decodeSaid(frame []byte) (*said, error) {
 	d := &said{AckID: protocol.NoAck}
 	if err := json.Unmarshal(frame, d); err != nil {
 		return d, err

@@ -109,7 +109,7 @@ func (t *talker) hear(frame []byte) {
 	if t.over {
 		return // it does not arrive
 	}
-	d, err := read(frame)
+	d, err := decodeSaid(frame)
 	if err != nil {
 		m.fail(t, "%v: %s", err, frame)
 		return

@@ -195,7 +195,7 @@ func (g *guest) next() *said {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	d, err := read(frame)
+	d, err := decodeSaid(frame)
 	if err != nil {
 		g.t.Fatalf("%v: %s", err, frame)
 	}
