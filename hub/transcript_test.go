@@ -166,6 +166,7 @@ func play(t *testing.T, script string) string {
 		}
 		if s == nil {
 			s = newStage(cfg)
+			defer s.h.writers.close()
 		}
 		s.act(t, line, words)
 		s.collect(&out)

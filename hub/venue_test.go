@@ -139,8 +139,9 @@ func (v *venue) knock() *guest {
 		v.t.Fatal(err)
 	}
 	ws.SetReadLimit(-1)
-	v.t.Cleanup(func() { _ = ws.CloseNow() })
-	return &guest{t: v.t, ws: ws}
+	g := &guest{t: v.t, ws: ws}
+	v.t.Cleanup(g.vanish)
+	return g
 }
 
 // mute is a peer that logs in as a guest of the lobby, and from then on takes what
@@ -179,6 +180,14 @@ func (v *venue) login(name, more string) *guest {
 		v.t.Fatalf("%s may not log in: %s", name, d.Data)
 	}
 	return g
+}
+
+// vanish ends the connection without a word, and lets go of it.
+func (g *guest) vanish() {
+	if g.ws != nil {
+		_ = g.ws.CloseNow()
+		g.ws = nil
+	}
 }
 
 func (g *guest) send(frame string) {
