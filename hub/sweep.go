@@ -61,9 +61,11 @@ func (h *Hub) shed() {
 	}
 	var all []waiting
 	for c := range h.clients {
-		if !c.ended {
-			all = append(all, waiting{c, c.out.size()})
+		if c.ended {
+			over -= int64(c.out.size()) // on its way out: nobody else need go for it
+			continue
 		}
+		all = append(all, waiting{c, c.out.size()})
 	}
 	slices.SortFunc(all, func(a, b waiting) int { return b.size - a.size })
 	for _, w := range all {
