@@ -1,15 +1,9 @@
 package hub
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"io"
 	"net/netip"
-	"sync"
 	"time"
 
-	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
 
 	"parley/protocol"

@@ -38,18 +38,19 @@ import (
 // Hub owns the rooms. Make one with [New], then call Run once.
 type Hub struct {
 	// Set once.
-	cfg     Config
-	log     store.Log
-	dir     store.Directory
-	logger  *slog.Logger
-	inbox   chan event
-	readers *logReaders
-	writers *writers
-	metrics *Metrics
-	parser  protocol.Parser
-	stopped chan struct{} // closed when Run has ended: nobody reads the inbox any more
-	newID   func() string // makes public identifiers: of connections, of users
-	gate    gate          // what the handshake asks before it lets anybody in; has a lock of its own
+	cfg      Config
+	log      store.Log
+	dir      store.Directory
+	logger   *slog.Logger
+	inbox    chan event
+	decoders decoders
+	readers  *logReaders
+	writers  *writers
+	metrics  *Metrics
+	parser   protocol.Parser
+	stopped  chan struct{} // closed when Run has ended: nobody reads the inbox any more
+	newID    func() string // makes public identifiers: of connections, of users
+	gate     gate          // what the handshake asks before it lets anybody in; has a lock of its own
 
 	// Owned by Run.
 	now      time.Time // the time of the step in progress
@@ -154,6 +155,7 @@ func New(cfg Config) *Hub {
 		guesses:  make(guesses),
 		removals: make(map[store.Ref]chan<- error),
 	}
+	h.decoders = decoders{work: make(chan *reader), stopped: h.stopped}
 	h.readers = newLogReaders(h.log, h.post)
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
@@ -274,8 +276,11 @@ func (h *Hub) flush() {
 		h.dropSlow()
 	}
 	h.handout = 0
-	h.writers.flush()
+	h.writers.finish(h.idle)
 }
+
+// idle reports whether nothing has come in.
+func (h *Hub) idle() bool { return len(h.inbox) == 0 }
 
 // flushAnswers sends the acknowledgements that stand behind the runs.
 func (h *Hub) flushAnswers() {

@@ -44,7 +44,7 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 		if opts.ClientIP != nil {
 			addr = opts.ClientIP(r)
 		}
-		ws, out, err := upgrade(w, r, &websocket.AcceptOptions{
+		ws, in, err := upgrade(w, r, &websocket.AcceptOptions{
 			Subprotocols:       []string{protocol.Version},
 			InsecureSkipVerify: true, // the origin has been checked above, by the protocol's rule
 			CompressionMode:    websocket.CompressionDisabled,
@@ -54,20 +54,21 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 			return
 		}
 		ws.SetReadLimit(limit)
-		c := &client{id: h.newID(), addr: addr, out: out}
+		c := &client{id: h.newID(), addr: addr, out: in.o}
 		if h.cfg.Rate > 0 {
 			c.limiter = rate.NewLimiter(rate.Limit(h.cfg.Rate), h.cfg.Burst)
 		}
 		if code, why := h.gate.enter(addr, time.Now()); code != 0 {
 			h.metrics.refused.WithLabelValues(why).Inc()
 			go func() {
-				h.refuse(out, ws, code)
-				out.finish()
+				_ = refuse(in.o, ws, code)
+				in.o.finish()
+				_ = ws.CloseNow() // as in reader.end
 			}()
 			return
 		}
 		h.post(connected{c})
-		go h.readLoop(c, ws, out)
+		(&reader{hub: h, client: c, ws: ws, socket: in, since: time.Now()}).start()
 	})
 }
 
