@@ -69,6 +69,9 @@ func TestComeAndGo(t *testing.T) {
 	watcher.ask("logout", "null")
 	watcher.vanish()
 	v.h.Drain(t.Context())
+	if err := <-v.ended; err != nil {
+		t.Error(err)
+	}
 	if n := len(v.h.clients) + len(v.h.members) + len(v.h.pending) + v.h.gate.count; n > 0 {
 		t.Errorf("left over: %d clients, %d members, %d messages, %d at the gate", len(v.h.clients), len(v.h.members), len(v.h.pending), v.h.gate.count)
 	}
