@@ -96,6 +96,9 @@ func TestACME(t *testing.T) {
 	if _, err := s.presented(t, "other.example.com"); err == nil {
 		t.Error("there is a certificate for a name that was not given")
 	}
+	if err := run(t.Context(), []string{"healthcheck", "--addr", ":" + port, "--acme", domain}, io.Discard); err != nil {
+		t.Errorf("the health check: %v", err)
+	}
 	first, err := s.presented(t, domain)
 	if err != nil {
 		t.Fatal(err)

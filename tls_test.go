@@ -143,6 +143,10 @@ func TestCertificateFiles(t *testing.T) {
 		t.Errorf("Bob got %d bytes, want what Ann sent", len(got.Message))
 	}
 
+	if err := run(t.Context(), []string{"healthcheck", "--addr", "127.0.0.1:" + s.port, "--tls-cert", cert}, io.Discard); err != nil {
+		t.Errorf("the health check: %v", err)
+	}
+
 	// A new certificate whose key is still to come changes nothing.
 	second := ca.Issue(time.Now().Add(2*time.Hour), domain)
 	ca.Save(second, cert, filepath.Join(dir, "other.pem"))

@@ -43,22 +43,25 @@ const forwardChange = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_f
 
 // addresses looks whether the server knows its clients' addresses, and whether they can choose them.
 func (d *doctor) addresses(ctx context.Context) {
-	seen, port, err := d.seen(ctx, nil)
+	seen, local, err := d.seen(ctx, nil)
 	if err != nil {
 		d.skipped("address", "the server does not tell whom it takes a client for: %v", err)
 		return
 	}
 	forged, _, err := d.seen(ctx, http.Header{"X-Forwarded-For": {nobody}})
-	direct := seen.Port == port && !seen.Forwarded
+	direct := seen.Port == local.Port() && !seen.Forwarded
+	believed := forged.Address == netip.MustParseAddr(nobody)
 	switch {
 	case err != nil:
 		d.skipped("address", "the server does not tell whom it takes a client for: %v", err)
 	case direct && seen.Address.IsLoopback():
 		d.ok("address", "there is no proxy on the way, and both ends are on this machine")
-	case forged.Address == netip.MustParseAddr(nobody) && (direct || seen.Forwarded):
+	case believed && seen.Forwarded && local.Addr().IsLoopback():
+		d.skipped("address", "asked from the server's own machine, which it trusts; ask from another one")
+	case believed && (direct || seen.Forwarded):
 		d.problem("address", "--trusted-proxy with the proxy's address alone",
 			"a client can choose its address: the server believes more of X-Forwarded-For than a proxy wrote")
-	case forged.Address == netip.MustParseAddr(nobody):
+	case believed:
 		d.problem("address", forwardChange, "a client can choose its address: the proxy passes on the client's own X-Forwarded-For")
 	case seen.Forwarded && !seen.Trusted:
 		d.problem("address", "--trusted-proxy with the proxy's address, which the server's log names",
@@ -70,16 +73,16 @@ func (d *doctor) addresses(ctx context.Context) {
 	}
 }
 
-// seen asks the server, and tells the port that the question left from.
-func (d *doctor) seen(ctx context.Context, header http.Header) (seen Seen, port uint16, err error) {
+// seen asks the server, and tells where the question left from.
+func (d *doctor) seen(ctx context.Context, header http.Header) (seen Seen, local netip.AddrPort, err error) {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if addr, ok := info.Conn.LocalAddr().(*net.TCPAddr); ok {
-			port = uint16(addr.Port)
+			local = addr.AddrPort()
 		}
 	}})
 	a, err := d.get(ctx, d.at("healthz/client"), header)
 	if err == nil {
 		err = json.Unmarshal([]byte(a.body), &seen)
 	}
-	return seen, port, err
+	return seen, local, err
 }

@@ -2,6 +2,8 @@ package doctor_test
 
 import (
 	"bytes"
+	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -22,10 +24,23 @@ var flags = []string{"--db", "", "--ping-interval", "1s", "--trusted-proxy", "12
 
 const visitor = "127.0.0.5"
 
+// elsewhere is a connection that seems to be from another machine.
+type elsewhere struct{ net.Conn }
+
+func (elsewhere) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(198, 51, 100, 9), Port: 50000} }
+
 func examine(t *testing.T, address string, site *deploytest.Site) []doctor.Check {
 	t.Helper()
+	dial := deploytest.Dialer(visitor)
 	checks, err := doctor.Examine(t.Context(), address, doctor.Options{
-		Wait: 20 * time.Second, Patience: 5 * time.Second, Roots: site.CA.Pool(), Dial: deploytest.Dialer(visitor),
+		Wait: 20 * time.Second, Patience: 5 * time.Second, Roots: site.CA.Pool(),
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return elsewhere{conn}, nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
