@@ -27,7 +27,9 @@ const visitor = "127.0.0.5"
 // elsewhere is a connection that seems to be from another machine.
 type elsewhere struct{ net.Conn }
 
-func (elsewhere) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(198, 51, 100, 9), Port: 50000} }
+func (elsewhere) LocalAddr() net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(198, 51, 100, 9), Port: 50000}
+}
 
 func examine(t *testing.T, address string, site *deploytest.Site) []doctor.Check {
 	t.Helper()
