@@ -26,14 +26,16 @@ lint: tools ## gofmt, vet, staticcheck, tsc
 	go tool staticcheck ./...
 	npm run --silent lint
 
-fuzz: ## look for input that breaks the decoder, a minute long
-	go test -run '^$$' -fuzz FuzzRequest -fuzztime 1m ./protocol
+fuzz: ## look for input that breaks the decoder or the hub, a minute each
+	go test -run '^$$' -fuzz FuzzRequest -fuzztime 1m -fuzzminimizetime 20x ./protocol
+	go test -run '^$$' -fuzz FuzzHub -fuzztime 1m -fuzzminimizetime 20x ./hub
 
 bench: ## the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
-chaos: ## two minutes of cuts, freezes and kills on the real binary
-	go test -count 1 -timeout 30m -v -run Chaos ./hub/chaos -chaos.duration 2m
+chaos: ## 100,000 random schedules of the hub; two minutes of cuts, freezes and kills on the real server
+	go test -count 1 -timeout 60m -run Schedules ./hub -schedules 100000
+	go test -count 1 -timeout 30m -v -run TestChaos ./hub/chaos -chaos.duration 2m
 
 release: ## binaries for all systems in dist/, with checksums
 	rm -rf dist && mkdir dist
