@@ -218,7 +218,9 @@ func (h *Hub) trim(t store.Trim) {
 	before := r.window.bytes
 	r.window.drop(len(r.window.entries) - len(r.window.after(t.Through)))
 	h.windows.touch(r, r.window.bytes-before)
-	h.leaveIdle(r)
+	if r.empty() {
+		h.leaveIdle(r) // else it stays idle since when it became so
+	}
 }
 
 // windows keeps all windows together within bounds: the room that has been quiet
