@@ -48,6 +48,15 @@ type hijacker struct {
 	s *socket
 }
 
+// WriteHeader leaves the date out of a switch of protocols, which needs none (RFC
+// 9110 section 6.6.1).
+func (h *hijacker) WriteHeader(status int) {
+	if status == http.StatusSwitchingProtocols {
+		h.Header()["Date"] = nil
+	}
+	h.ResponseWriter.WriteHeader(status)
+}
+
 // Hijack implements [http.Hijacker]. What net/http has read already is kept: a
 // client that does not wait for the handshake's end may have sent its first frame.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {

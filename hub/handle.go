@@ -30,7 +30,7 @@ func (h *Hub) handleConnected(c *client) {
 	h.clients[c] = struct{}{}
 	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
 	c.pingAt = h.now.Add(h.cfg.PingInterval)
-	h.send(c, appendText(nil, protocol.AppendWelcome(nil, protocol.Welcome{
+	h.send(c, h.frame(protocol.AppendWelcome(h.scratch[:0], protocol.Welcome{
 		ID: c.id, Now: h.now, PingInterval: h.cfg.PingInterval,
 		MessageLimit: h.cfg.MessageLimit, History: h.cfg.History, Rate: h.cfg.Rate, Tokens: h.cfg.Tokens != nil,
 	})))
@@ -154,7 +154,7 @@ func (h *Hub) refuseRequest(ev received) {
 // fail answers a request with an error (section 2).
 func (h *Hub) fail(ev received, err *protocol.Error) {
 	h.metrics.errors.WithLabelValues(string(err.Code)).Inc()
-	h.send(ev.c, appendText(nil, protocol.AppendError(nil, ev.ackID, ev.event, err)))
+	h.send(ev.c, h.frame(protocol.AppendError(h.scratch[:0], ev.ackID, ev.event, err)))
 }
 
 // handleRoomMessage gives the message to the log. It is sent to the room, and
@@ -223,13 +223,12 @@ func (h *Hub) appended(p pendingAppend, event string, out store.Appended) {
 
 func (h *Hub) appendedFrame(p pendingAppend, event string, out store.Appended) []byte {
 	if out.Err != nil {
-		return appendText(nil, protocol.AppendError(nil, p.ackID, event, protocol.NewError(protocol.CodeUnavailable)))
+		return h.frame(protocol.AppendError(h.scratch[:0], p.ackID, event, protocol.NewError(protocol.CodeUnavailable)))
 	}
 	if p.ackID == protocol.NoAck {
 		return nil
 	}
-	h.scratch = protocol.AppendStored(h.scratch[:0], p.ackID, out.Seq, out.At, h.log.Durability(), out.Duplicate)
-	return appendText(nil, h.scratch)
+	return h.frame(protocol.AppendStored(h.scratch[:0], p.ackID, out.Seq, out.At, h.log.Durability(), out.Duplicate))
 }
 
 // handleTyping passes it on to the others, and keeps it nowhere. In a client's
@@ -238,7 +237,7 @@ func (h *Hub) handleTyping(ev received, req *protocol.Typing) {
 	m := ev.c.member
 	if r := m.room; !h.large(r) {
 		h.flushRoom(r)
-		frame := appendText(nil, protocol.AppendTyping(nil, m.Name, m.ID, req.Typing))
+		frame := h.frame(protocol.AppendTyping(h.scratch[:0], m.Name, m.ID, req.Typing))
 		for _, c := range r.clients {
 			if c != ev.c && !c.out.replace(slotTyping, m.ID, frame) {
 				h.slow = append(h.slow, c)
@@ -246,14 +245,14 @@ func (h *Hub) handleTyping(ev received, req *protocol.Typing) {
 		}
 	}
 	if ev.ackID != protocol.NoAck {
-		h.send(ev.c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+		h.send(ev.c, h.frame(protocol.AppendEmptyAck(h.scratch[:0], ev.ackID)))
 	}
 }
 
 func (h *Hub) handleUsers(ev received, req *protocol.Users) {
 	r := ev.c.member.room
 	people := appendPeople(nil, h.users.InRoom(r.name, req.Offset, req.Limit))
-	h.send(ev.c, appendText(nil, protocol.AppendUsersAck(nil, ev.ackID, people, r.count)))
+	h.send(ev.c, h.frame(protocol.AppendUsersAck(h.scratch[:0], ev.ackID, people, r.count)))
 }
 
 // handlePing tells the user's id, or the connection's before a login.
@@ -262,7 +261,7 @@ func (h *Hub) handlePing(ev received) {
 	if ev.c.member != nil {
 		id = ev.c.member.ID
 	}
-	h.send(ev.c, appendText(nil, protocol.AppendPong(nil, ev.ackID, id, h.now)))
+	h.send(ev.c, h.frame(protocol.AppendPong(h.scratch[:0], ev.ackID, id, h.now)))
 }
 
 // handleHistory asks a log reader for the page: older messages are on disk, and
@@ -277,7 +276,7 @@ func (h *Hub) handleHistory(ev received, req *protocol.History) {
 		q.After, q.Oldest = req.After, true
 	}
 	if q.Before <= 1 || q.After >= r.window.seq {
-		h.send(ev.c, appendText(nil, protocol.AppendHistoryAck(nil, ev.ackID, nil, false)))
+		h.send(ev.c, h.frame(protocol.AppendHistoryAck(h.scratch[:0], ev.ackID, nil, false)))
 		return
 	}
 	if !h.readers.ask(page{c: ev.c, ackID: ev.ackID, room: r.name, query: q}) {

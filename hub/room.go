@@ -50,7 +50,7 @@ type kept struct {
 // what all windows together may hold.
 const (
 	windowMessages = store.RecentMessages
-	windowBytes    = store.RecentBytes
+	windowBytes    = 2 * answerBytes // above it: what an answer cannot hold shows that it is full
 	windowsBytes   = 64 << 20
 )
 
@@ -140,6 +140,13 @@ func (h *Hub) toRoom(r *room, frame []byte) {
 			h.slow = append(h.slow, c)
 		}
 	}
+}
+
+// frame makes a frame of a payload that was made in scratch, so that making it
+// allocates once, and no more than it needs.
+func (h *Hub) frame(payload []byte) []byte {
+	h.scratch = payload[:0]
+	return appendText(nil, payload)
 }
 
 // send gives one client a frame, behind what its room has been sent.

@@ -31,6 +31,10 @@ func readLimit(messageLimit int) int64 { return 6*int64(messageLimit) + 4<<10 }
 // request is given back.
 func (h *Hub) Handler(opts ServeOptions) http.Handler {
 	limit := readLimit(h.cfg.MessageLimit)
+	clientIP := opts.ClientIP
+	if clientIP == nil {
+		clientIP = remoteAddr
+	}
 	h.gate.perIP, h.gate.newPerIP, h.gate.most = opts.ConnsPerIP, opts.NewPerIP, opts.MaxConns
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !opts.Origins.Allow(r) {
@@ -40,10 +44,7 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 			http.Error(w, "This origin is not allowed.", http.StatusForbidden)
 			return
 		}
-		addr := remoteAddr(r)
-		if opts.ClientIP != nil {
-			addr = opts.ClientIP(r)
-		}
+		addr := clientIP(r)
 		ws, in, err := upgrade(w, r, &websocket.AcceptOptions{
 			Subprotocols:       []string{protocol.Version},
 			InsecureSkipVerify: true, // the origin has been checked above, by the protocol's rule
@@ -68,6 +69,11 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 			return
 		}
 		h.post(connected{c})
+		select {
+		case <-h.stopped: // a latecomer that nobody knows
+			in.o.abort()
+		default:
+		}
 		(&reader{hub: h, client: c, ws: ws, socket: in, since: time.Now()}).start()
 	})
 }
