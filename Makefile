@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz bench chaos clean tools chromium
+.PHONY: help run build test lint fuzz bench chaos clean tools chromium nginx release
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ run: build ## build, and start on http://localhost:8080
 build: ## one static binary, ./parley
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o parley .
 
-test: tools chromium ## everything: Go with -race, JavaScript, a real browser
+test: tools chromium nginx ## everything: Go with -race, JavaScript, a real browser
 	go test -race -timeout 20m ./...
 	npm test
 
@@ -26,14 +26,24 @@ lint: tools ## gofmt, vet, staticcheck, tsc
 	go tool staticcheck ./...
 	npm run --silent lint
 
-fuzz: ## look for input that breaks the decoder, a minute long
-	go test -run '^$$' -fuzz FuzzRequest -fuzztime 1m ./protocol
+fuzz: ## look for input that breaks the decoder or the hub, a minute each
+	go test -run '^$$' -fuzz FuzzRequest -fuzztime 1m -fuzzminimizetime 20x ./protocol
+	go test -run '^$$' -fuzz FuzzHub -fuzztime 1m -fuzzminimizetime 20x ./hub
 
 bench: ## the Go benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
-chaos: ## two minutes of cuts, freezes and kills on the real binary
-	go test -count 1 -timeout 30m -v -run Chaos ./hub/chaos -chaos.duration 2m
+chaos: ## 100,000 random schedules of the hub; two minutes of cuts, freezes and kills on the real server
+	go test -count 1 -timeout 60m -run Schedules ./hub -schedules 100000
+	go test -count 1 -timeout 30m -v -run TestChaos ./hub/chaos -chaos.duration 2m
+
+release: ## binaries for all systems in dist/, with checksums
+	rm -rf dist && mkdir dist
+	@set -e; for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64; do \
+		os=$${target%/*} arch=$${target#*/}; file=dist/parley-$$os-$$arch; test $$os != windows || file=$$file.exe; \
+		echo $$file; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o $$file .; \
+	done
+	cd dist && sha256sum parley-* > SHA256SUMS
 
 clean: ## remove what was built
 	rm -rf parley dist node_modules
@@ -48,3 +58,8 @@ chromium:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 	{ echo "The tests drive a real browser: install Chromium (Debian: apt-get install chromium)."; exit 1; }
+
+nginx:
+	@test -x /usr/sbin/nginx || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq nginx-light >/dev/null; } || \
+	{ echo "The tests run a real nginx: install it (Debian: apt-get install nginx-light)."; exit 1; }

@@ -91,10 +91,13 @@ func TestACME(t *testing.T) {
 	args := []string{"--acme", domain, "--acme-url", pebble.url, "--acme-dir", dir}
 	s := startTLS(t, port, env, args...)
 
-	page(t, s.client(t, pebble.roots), "https://"+s.host())
+	page(t, deploytest.Client(t, "127.0.0.1", pebble.roots), "https://"+s.host())
 	s.dial(t, pebble.roots).Login(hubtest.Login{Name: "Ann", Room: "lobby"})
 	if _, err := s.presented(t, "other.example.com"); err == nil {
 		t.Error("there is a certificate for a name that was not given")
+	}
+	if err := run(t.Context(), []string{"healthcheck", "--addr", ":" + port, "--acme", domain}, io.Discard); err != nil {
+		t.Errorf("the health check: %v", err)
 	}
 	first, err := s.presented(t, domain)
 	if err != nil {

@@ -21,9 +21,12 @@ import (
 var version = "dev"
 
 type cli struct {
-	Version kong.VersionFlag `help:"Print the version."`
+	Version kong.VersionFlag `env:"-" help:"Print the version."`
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run the server (the default command)."`
+	Backup  backupCmd        `cmd:"" help:"Copy the message log, of a running server too. To restore, put the copy where the log was."`
 	Token   tokenCmd         `cmd:"" help:"Make a token for trying out, signed with the server's --token-secret."`
+	Doctor  doctorCmd        `cmd:"" help:"Look at a server from outside, at its public address, and tell what is wrong between it and a browser."`
+	Health  healthcheckCmd   `cmd:"" name:"healthcheck" help:"Ask the server on this machine whether it is well; for containers."`
 }
 
 func main() {

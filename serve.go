@@ -19,36 +19,37 @@ import (
 	"parley/hub"
 	"parley/store"
 	"parley/web"
+	"parley/web/doctor"
 )
 
 // serveCmd is the server: its fields are its flags.
 type serveCmd struct {
 	Addr         string        `default:":8080" placeholder:"HOST:PORT" help:"Where to listen (${default})."`
-	DB           string        `name:"db" default:"parley.db" placeholder:"FILE" help:"SQLite file that keeps the messages (${default}); empty keeps them in memory."`
-	History      int           `default:"10000" placeholder:"N" help:"Messages kept a room (${default})."`
-	Retain       time.Duration `default:"720h" placeholder:"TIME" help:"How long messages are kept (${default})."`
-	Grace        time.Duration `default:"10s" placeholder:"TIME" help:"How long a user whose connection dropped stays in the room (${default})."`
-	UsersLimit   int           `default:"100" placeholder:"N" help:"Members above which a room is large and gets presence instead of full lists (${default})."`
-	RoomLimit    int           `default:"10000" placeholder:"N" help:"Members a room at most (${default})."`
-	MessageLimit int           `default:"16384" placeholder:"BYTES" help:"Bytes a message at most, up to 65536 (${default})."`
-	QueueLimit   size          `default:"1MiB" placeholder:"SIZE" help:"Outbound bytes a connection at most, 1MiB at the least (${default})."`
-	PingInterval time.Duration `default:"25s" placeholder:"TIME" help:"Time between WebSocket pings; two without a sign of life end a connection (${default})."`
-	LoginTimeout time.Duration `default:"5m" placeholder:"TIME" help:"Time to log in (${default})."`
-	Rate         float64       `default:"0" placeholder:"N" help:"Events a second a connection; 0 is off (${default})."`
-	Burst        int           `default:"40" placeholder:"N" help:"Events at once a connection, with --rate (${default})."`
-	ConnsPerIP   int           `name:"conns-per-ip" default:"0" placeholder:"N" help:"Connections an address at most; 0 is off (${default})."`
 	AllowOrigin  []string      `sep:"," placeholder:"ORIGIN" help:"Allow pages from this origin too, besides the server's own host: scheme://host[:port], * for any run of characters; repeatable."`
-	DrainRate    float64       `default:"1000" placeholder:"N" help:"Reconnections a second that a restart spreads its clients to (${default})."`
-	NewPerIP     int           `name:"new-conns-per-ip" default:"0" placeholder:"N" help:"New connections an address and minute at most; 0 is off (${default})."`
-	MaxConns     int           `default:"0" placeholder:"N" help:"Connections in all at most; 0 is what the limit of open files allows (${default})."`
-	QueuesLimit  size          `default:"512MiB" placeholder:"SIZE" help:"Outbound bytes of all connections together; above it the slowest are closed (${default})."`
 	TrustedProxy []string      `sep:"," default:"127.0.0.0/8,::1/128" placeholder:"NET" help:"Believe X-Forwarded-For from these addresses or networks (${default})."`
-	TokenSecret  string        `placeholder:"SECRET" help:"Require tokens (JWT) that are signed with this secret (HS256), 32 bytes at the least. Better in PARLEY_TOKEN_SECRET than on the command line."`
-	TokenJWKS    string        `name:"token-jwks" placeholder:"URL|FILE" help:"Require tokens that are signed with a key of this key set (RS256, ES256, EdDSA)."`
-	Admin        string        `placeholder:"HOST:PORT" help:"Serve /metrics, /readyz, /debug/pprof and DELETE /rooms/{room} here; keep it private (off)."`
-	logFlags
-	tlsFlags
-	natsFlags
+	DB           string        `name:"db" group:"Messages" default:"parley.db" placeholder:"FILE" help:"SQLite file that keeps the messages (${default}); empty keeps them in memory."`
+	History      int           `group:"Messages" default:"10000" placeholder:"N" help:"Messages kept a room (${default})."`
+	Retain       time.Duration `group:"Messages" default:"720h" placeholder:"TIME" help:"How long messages are kept (${default})."`
+	natsFlags    `group:"Several servers"`
+	MessageLimit int           `group:"Messages" default:"16384" placeholder:"BYTES" help:"Bytes a message at most, up to 65536 (${default})."`
+	Grace        time.Duration `group:"Rooms" default:"10s" placeholder:"TIME" help:"How long a user whose connection dropped stays in the room (${default})."`
+	UsersLimit   int           `group:"Rooms" default:"100" placeholder:"N" help:"Members above which a room is large, and gets presence instead of full lists (${default})."`
+	RoomLimit    int           `group:"Rooms" default:"10000" placeholder:"N" help:"Members a room at most (${default})."`
+	PingInterval time.Duration `group:"Connections" default:"25s" placeholder:"TIME" help:"Time between WebSocket pings; two without a sign of life end a connection (${default})."`
+	LoginTimeout time.Duration `group:"Connections" default:"5m" placeholder:"TIME" help:"Time to log in (${default})."`
+	QueueLimit   size          `group:"Connections" default:"1MiB" placeholder:"SIZE" help:"Outbound bytes a connection at most, 1MiB at the least (${default})."`
+	QueuesLimit  size          `group:"Connections" default:"512MiB" placeholder:"SIZE" help:"Outbound bytes of all connections together; above it the slowest are closed (${default})."`
+	MaxConns     int           `group:"Connections" default:"0" placeholder:"N" help:"Connections in all at most; 0 is what the limit of open files allows (${default})."`
+	DrainRate    float64       `group:"Connections" default:"1000" placeholder:"N" help:"Reconnections a second that a restart spreads its clients to (${default})."`
+	Rate         float64       `group:"Limits, off at 0" default:"0" placeholder:"N" help:"Events a second a connection (${default})."`
+	Burst        int           `group:"Limits, off at 0" default:"40" placeholder:"N" help:"Events at once a connection, with --rate (${default})."`
+	ConnsPerIP   int           `group:"Limits, off at 0" name:"conns-per-ip" default:"0" placeholder:"N" help:"Connections an address at most; of IPv6 a /64 counts as one (${default})."`
+	NewPerIP     int           `group:"Limits, off at 0" name:"new-conns-per-ip" default:"0" placeholder:"N" help:"New connections an address and minute at most (${default})."`
+	TokenSecret  string        `group:"Tokens" placeholder:"SECRET" help:"Require tokens (JWT) that are signed with this secret (HS256), 32 bytes at the least. Better in PARLEY_TOKEN_SECRET than on the command line."`
+	TokenJWKS    string        `group:"Tokens" name:"token-jwks" placeholder:"URL|FILE" help:"Require tokens that are signed with a key of this key set (RS256, ES256, EdDSA)."`
+	tlsFlags     `group:"HTTPS"`
+	Admin        string `group:"Operation" placeholder:"HOST:PORT" help:"Serve /metrics, /readyz, /debug/pprof and DELETE /rooms/{room} here; keep it private (off)."`
+	logFlags     `group:"Operation"`
 }
 
 // size is a number of bytes, written as 1048576, 1MiB or 1MB.
@@ -116,6 +117,7 @@ func (s *serveCmd) Validate() error {
 // Run serves until ctx ends, then drains.
 func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	logger := s.logger(stdout)
+	slog.SetDefault(logger)
 	origins, err := hub.ParseOrigins(s.AllowOrigin)
 	if err != nil {
 		return fmt.Errorf("--allow-origin: %w", err)
@@ -203,7 +205,8 @@ func (s *serveCmd) maxConns() int {
 func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) http.Handler {
 	trusted, _ := trustedProxies(s.TrustedProxy) // Validate has looked
 	r := chi.NewRouter()
-	r.With(clientIP(logger, trusted)).Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{
+	addressed := r.With(clientIP(logger, trusted))
+	addressed.Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{
 		Origins: origins, ClientIP: addressOf,
 		ConnsPerIP: s.ConnsPerIP, NewPerIP: s.NewPerIP, MaxConns: s.maxConns(),
 	}))
@@ -211,6 +214,7 @@ func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) 
 		w.Header().Set("Cache-Control", "no-store")
 		io.WriteString(w, "ok\n")
 	})
+	addressed.Method(http.MethodGet, "/healthz/client", doctor.ClientHandler(trusted, addressOf))
 	r.Mount("/", web.Handler())
 	return r
 }

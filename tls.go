@@ -49,9 +49,6 @@ func (f *tlsFlags) check() error {
 	return nil
 }
 
-// on tells whether the server speaks HTTPS.
-func (f *tlsFlags) on() bool { return f.TLSCert != "" || len(f.ACME) > 0 }
-
 // listener makes inner one of TLS connections when the flags ask for it. The
 // handshake is done by a connection's first reader, so a slow one holds up nobody.
 //

@@ -23,7 +23,7 @@ import (
 	"parley/hub/hubtest"
 )
 
-const domain = "chat.example.com"
+const domain = deploytest.Name
 
 // tlsServer is the server's binary that speaks HTTPS on port.
 type tlsServer struct {
@@ -88,23 +88,10 @@ func (s *tlsServer) expect(t *testing.T, message string) {
 
 func (s *tlsServer) host() string { return net.JoinHostPort(domain, s.port) }
 
-// client finds the domain where the server is, and trusts roots alone.
-func (s *tlsServer) client(t *testing.T, roots *x509.CertPool) *http.Client {
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, "127.0.0.1:"+s.port)
-		},
-		TLSClientConfig:   &tls.Config{RootCAs: roots},
-		ForceAttemptHTTP2: true,
-	}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
-}
-
 func (s *tlsServer) dial(t *testing.T, roots *x509.CertPool) *hubtest.Client {
 	t.Helper()
 	return hubtest.Dial(t, "wss://"+s.host()+"/ws", func(o *websocket.DialOptions) {
-		o.HTTPClient = s.client(t, roots)
+		o.HTTPClient = deploytest.Client(t, "127.0.0.1", roots)
 		o.HTTPHeader = http.Header{"Origin": {"https://" + s.host()}}
 	})
 }
@@ -142,7 +129,7 @@ func TestCertificateFiles(t *testing.T) {
 	ca.Save(first, cert, key)
 	s := startTLS(t, deploytest.FreePort(t), nil, "--tls-cert", cert, "--tls-key", key)
 
-	client := s.client(t, ca.Pool())
+	client := deploytest.Client(t, "127.0.0.1", ca.Pool())
 	if resp := page(t, client, "https://"+s.host()); resp.Proto != "HTTP/2.0" {
 		t.Errorf("the page came over %s", resp.Proto)
 	}
@@ -154,6 +141,10 @@ func TestCertificateFiles(t *testing.T) {
 	var got hubtest.Message
 	if bob.Expect("roomMessage", &got); got.Message != text {
 		t.Errorf("Bob got %d bytes, want what Ann sent", len(got.Message))
+	}
+
+	if err := run(t.Context(), []string{"healthcheck", "--addr", "127.0.0.1:" + s.port, "--tls-cert", cert}, io.Discard); err != nil {
+		t.Errorf("the health check: %v", err)
 	}
 
 	// A new certificate whose key is still to come changes nothing.

@@ -108,11 +108,11 @@ func (g *guest) post(ctx context.Context, text string) error {
 // TestReload chats through a reload of nginx, whose old workers end after a second.
 func TestReload(t *testing.T) {
 	t.Parallel()
-	f := start(t, hubtest.Start(t, "--db", ""), times{shutdown: "1s"})
+	s := start(t, hubtest.Start(t, "--db", ""), "worker_shutdown_timeout 30s;", "worker_shutdown_timeout 1s;")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	connect := func(ctx context.Context) (*hubtest.Conn, error) {
-		return hubtest.Connect(ctx, f.socket("/"), f.from(t, "127.0.0.1"))
+		return hubtest.Connect(ctx, s.socket("/"), s.from(t, "127.0.0.1"))
 	}
 	ann := &guest{name: "Ann", session: rand.Text(), connect: connect}
 	bob := &guest{name: "Bob", session: rand.Text(), connect: connect}
@@ -140,7 +140,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	say("before the reload")
-	f.nginx.Reload()
+	s.Reload()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for ann.comes == 1 {

@@ -1,15 +1,9 @@
 package hub
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"io"
 	"net/netip"
-	"sync"
 	"time"
 
-	"github.com/coder/websocket"
 	"golang.org/x/time/rate"
 
 	"parley/protocol"
@@ -57,8 +51,9 @@ type client struct {
 
 	// Owned by the reader.
 	limiter      *rate.Limiter // nil when there is no rate limit
-	limitedSince time.Time     // start of a row of refusals without a pause of a second
-	limitedLast  time.Time
+	retryAt      time.Time     // as the last refusal told
+	limitedSince time.Time     // start of a row of refusals that were ignored, without a pause of a second
+	limitedLast  time.Time     // the last of them
 }
 
 // maxWaiting bounds what a connection may have waiting behind its own login,
@@ -75,77 +70,9 @@ const (
 	abusePause = time.Second
 )
 
-// frames are the buffers into which readers read: one for each reader that is
-// between reading and decoding, none for one that waits.
-var frames = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// keepFrame is the largest buffer that is worth keeping.
-const keepFrame = 64 << 10
-
-// readLoop reads until the connection ends, and then tells the hub why. It is
-// the connection's only goroutine.
-func (h *Hub) readLoop(c *client, ws *websocket.Conn, o *outlet) {
-	since := time.Now()
-	var err error
-	for err == nil {
-		err = h.readFrame(c, ws, o)
-	}
-	ev := disconnected{c: c, code: protocol.CloseCode(max(0, websocket.CloseStatus(err)))}
-	by := "client"
-	if code := o.closeCode(); code != 0 {
-		ev.code, by = code, "server"
-	} else if errors.Is(err, websocket.ErrMessageTooBig) {
-		ev.code, by = protocol.CloseTooBig, "server"
-	} else if ev.code == 0 {
-		by = "nobody" // it broke
-	} else {
-		ev.goodbye = ev.code == protocol.CloseNormal || ev.code == protocol.CloseNoStatus
-	}
-	o.finish()
-	h.gate.leave(c.addr)
-	h.logger.Info("connection ended", "id", c.id, "address", c.addr.String(), "by", by, "code", int(ev.code),
-		"reason", ev.code.Reason(), "after", time.Since(since).Round(time.Millisecond).String())
-	h.post(ev)
-}
-
-// readFrame reads one frame and hands what it asks to the hub. An error ends the
-// connection.
-func (h *Hub) readFrame(c *client, ws *websocket.Conn, o *outlet) error {
-	kind, r, err := ws.Reader(context.Background())
-	if err != nil {
-		return err
-	}
-	if kind != websocket.MessageText {
-		return h.refuse(o, ws, protocol.CloseUnsupported)
-	}
-	buf := frames.Get().(*bytes.Buffer)
-	defer func() {
-		if buf.Cap() <= keepFrame {
-			buf.Reset()
-			frames.Put(buf)
-		}
-	}()
-	if _, err := buf.ReadFrom(r); err != nil {
-		return err
-	}
-	ev, err := h.decode(c, buf.Bytes())
-	if err != nil {
-		return h.refuse(o, ws, protocol.CloseNotUTF8)
-	}
-	if ev.err != nil && ev.err.Code == protocol.CodeRateLimited && c.abusive(time.Now()) {
-		return h.refuse(o, ws, protocol.ClosePolicy)
-	}
-	h.post(ev)
-	return nil
-}
-
 // decode turns a frame into what the hub takes, in the order of section 2:
 // rate_limited, bad_envelope, unknown_event, ack_required, invalid. Its error is
 // protocol.ErrNotUTF8.
-//
-// All but the messages themselves are parsed on a goroutine of their own, for its
-// stack: validation goes deep, and a reader whose stack once grew from 4 to 8 KiB
-// keeps them for as long as the connection lasts.
 func (h *Hub) decode(c *client, frame []byte) (received, error) {
 	ev := received{c: c, ackID: protocol.NoAck, at: time.Now()}
 	wait := c.overRate(ev.at)
@@ -161,12 +88,8 @@ func (h *Hub) decode(c *client, frame []byte) (received, error) {
 		ev.err = protocol.RateLimited(wait)
 	case err != nil:
 		ev.err = err.(*protocol.Error)
-	case env.Event == protocol.EventRoomMessage:
-		ev.req, ev.err = h.parser.Parse(env)
 	default:
-		parsed := make(chan received, 1)
-		go func() { parsed <- h.parse(ev, env) }()
-		ev = <-parsed
+		ev = h.parse(ev, env)
 	}
 	return ev, nil
 }
@@ -180,21 +103,6 @@ func (h *Hub) parse(ev received, env protocol.Envelope) received {
 	return ev
 }
 
-// refuse ends a connection from its reader, and waits until the peer has
-// answered the close frame or the time for that is over.
-func (h *Hub) refuse(o *outlet, ws *websocket.Conn, code protocol.CloseCode) error {
-	o.closeWith(code, code.Reason())
-	for {
-		_, r, err := ws.Reader(context.Background())
-		if err != nil {
-			return err
-		}
-		if _, err := io.Copy(io.Discard, r); err != nil {
-			return err
-		}
-	}
-}
-
 // overRate takes one event from the connection's allowance, and returns how long
 // to wait when there is none.
 func (c *client) overRate(now time.Time) time.Duration {
@@ -206,8 +114,13 @@ func (c *client) overRate(now time.Time) time.Duration {
 }
 
 // abusive notes a refusal, and reports whether the client has ignored them for
-// too long.
-func (c *client) abusive(now time.Time) bool {
+// too long. One that has waited as long as it was told is no abuse.
+func (c *client) abusive(now time.Time, wait time.Duration) bool {
+	obedient := !now.Before(c.retryAt)
+	c.retryAt = now.Add(wait)
+	if obedient {
+		return false
+	}
 	if now.Sub(c.limitedLast) >= abusePause {
 		c.limitedSince = now
 	}

@@ -2,22 +2,23 @@ package hub
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 
 	"github.com/coder/websocket"
 )
 
 // The library's buffers for one connection, in bytes. net/http's own are 4 KiB
-// each: small ones save 7.6 KiB an idle connection. Longer payloads pass the
-// read buffer by; the write buffer sees control frames only, and must take the
-// longest of them (127 bytes) whole.
+// each: small ones save 7.9 KiB an idle connection. The read buffer only has to
+// hold a header, since what has come in is in a chunk already, and payloads pass
+// it by; the write buffer sees control frames only, and must take the longest of
+// them (127 bytes) whole.
 const (
-	readBuffer  = 512
+	readBuffer  = 16
 	writeBuffer = 128
 )
 
@@ -26,63 +27,126 @@ const (
 // has to say goes through the outlet, at most queueLimit bytes of it unsent.
 // Compression is off, whatever opts says. On an error the request has been
 // answered. No memory of the request is kept, so the handler should return.
-func upgrade(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, p *writers, queueLimit int) (*websocket.Conn, *outlet, error) {
-	o := &outlet{pool: p, limit: queueLimit}
+func upgrade(w http.ResponseWriter, r *http.Request, opts *websocket.AcceptOptions, p *writers, queueLimit int) (*websocket.Conn, *socket, error) {
+	s := &socket{o: &outlet{pool: p, limit: queueLimit}}
 	accept := *opts
 	accept.CompressionMode = websocket.CompressionDisabled
-	ws, err := websocket.Accept(&hijacker{w, o}, r, &accept)
+	ws, err := websocket.Accept(&hijacker{w, s}, r, &accept)
 	if err != nil {
 		return nil, nil, err
 	}
 	if p.library {
-		o.lib = &corked{ws: ws}
+		s.o.lib = &corked{ws: ws}
 	}
-	return ws, o, nil
+	return ws, s, nil
 }
 
 // hijacker is the ResponseWriter through which the library gets a connection of
 // ours instead of net/http's.
 type hijacker struct {
 	http.ResponseWriter
-	o *outlet
+	s *socket
 }
 
-// Hijack implements [http.Hijacker].
+// WriteHeader leaves the date out of a switch of protocols, which needs none (RFC
+// 9110 section 6.6.1).
+func (h *hijacker) WriteHeader(status int) {
+	if status == http.StatusSwitchingProtocols {
+		h.Header()["Date"] = nil
+	}
+	h.ResponseWriter.WriteHeader(status)
+}
+
+// Hijack implements [http.Hijacker]. What net/http has read already is kept: a
+// client that does not wait for the handshake's end may have sent its first frame.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	h.o.conn = conn
-	h.o.raw = rawConn(conn)
-	s := &socket{conn, h.o}
-	return s, bufio.NewReadWriter(carryOver(rw.Reader), bufio.NewWriterSize(s, writeBuffer)), nil
+	s := h.s
+	s.Conn, s.o.conn = conn, conn
+	s.o.raw = rawConn(conn)
+	s.attempt = s.receive
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	s.ahead = slices.Clone(early)
+	s.library = bufio.NewReaderSize(s, readBuffer)
+	return s, bufio.NewReadWriter(s.library, bufio.NewWriterSize(s, writeBuffer)), nil
 }
 
-// carryOver is a small reader that holds what net/http has read already: a
-// client that does not wait for the handshake's end may have sent its first
-// frame. The library takes that out before it turns the reader to the socket,
-// so it must be buffered, not only be about to be read.
-func carryOver(from *bufio.Reader) *bufio.Reader {
-	early, _ := from.Peek(from.Buffered())
-	to := bufio.NewReaderSize(bytes.NewReader(early), max(readBuffer, len(early)))
-	_, _ = to.Peek(len(early))
-	return to
-}
-
-// socket is the connection as the library sees it.
+// socket is the connection as the library sees it. Its reader owns it, but for
+// Write and Close.
 type socket struct {
 	net.Conn
-	o *outlet
+	o       *outlet
+	library *bufio.Reader                // through which the library reads
+	ahead   []byte                       // has come in, and the library has not taken it yet
+	chunk   *chunk                       // what ahead is in; nil when it is not of the pool
+	attempt func(fd uintptr) (done bool) // receive
 }
 
-// Read notes that the peer is alive.
-func (s *socket) Read(b []byte) (int, error) {
-	n, err := s.Conn.Read(b)
-	if n > 0 && !s.o.alive.Load() {
-		s.o.alive.Store(true)
+// chunk is what one read(2) takes, in bytes. Only connections from which something
+// has come hold one.
+type chunk [4 << 10]byte
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// await waits until there is something for the library to read, or an error.
+func (s *socket) await() { _ = s.o.raw.Read(s.attempt) }
+
+// receive reads what is there. False: nothing but pongs, so it is to be waited.
+func (s *socket) receive(fd uintptr) (done bool) {
+	b := chunks.Get().(*chunk)
+	for {
+		n, again := tryRead(fd, b[:])
+		if n <= 0 {
+			chunks.Put(b)
+			return !again
+		}
+		s.heard()
+		if s.ahead = skipPongs(b[:n]); len(s.ahead) > 0 {
+			s.chunk = b
+			return true
+		}
+	}
+}
+
+// skipPongs passes over the pongs at the start of b, which is where a frame starts.
+// They have said what they have to by having come. The library would ask for what
+// is behind them, and the goroutine in which it does wait there.
+func skipPongs(b []byte) []byte {
+	const masked, header = 0x80, 2 + 4
+	for len(b) >= header && b[0] == finBit|opPong && b[1]&masked != 0 && b[1]&^masked <= maxControl && len(b) >= header+int(b[1]&^masked) {
+		b = b[header+int(b[1]&^masked):]
+	}
+	return b
+}
+
+// pending reports whether something has come in that has not been taken.
+func (s *socket) pending() bool { return len(s.ahead) > 0 || s.library.Buffered() > 0 }
+
+// Read gives the library what has come in, and waits when that is not enough.
+func (s *socket) Read(b []byte) (n int, err error) {
+	if len(s.ahead) > 0 {
+		n = copy(b, s.ahead)
+		s.ahead = s.ahead[n:]
+		if len(s.ahead) == 0 && s.chunk != nil {
+			chunks.Put(s.chunk)
+			s.chunk = nil
+		}
+		return n, nil
+	}
+	if n, err = s.Conn.Read(b); n > 0 {
+		s.heard()
 	}
 	return n, err
+}
+
+// heard notes that the peer is alive.
+func (s *socket) heard() {
+	if !s.o.alive.Load() {
+		s.o.alive.Store(true)
+	}
 }
 
 // Write queues one frame: a pong or a close frame, as the library writes nothing

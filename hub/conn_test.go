@@ -52,12 +52,12 @@ func newTransport(t *testing.T, pool *writers) *transport {
 	tr := &transport{t: t, pool: pool, links: make(chan *link, 1)}
 	tr.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The options ask for what upgrade must not grant.
-		ws, o, err := upgrade(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover}, pool, noLimit)
+		ws, s, err := upgrade(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover}, pool, noLimit)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		l := &link{ws: ws, out: o, texts: make(chan string, 100), ended: make(chan error, 1)}
+		l := &link{ws: ws, out: s.o, texts: make(chan string, 100), ended: make(chan error, 1)}
 		tr.readers.Go(func() { l.ended <- l.read() })
 		tr.links <- l
 	})
@@ -408,10 +408,11 @@ func TestLibraryRefusesAFrame(t *testing.T) {
 	pool := newWriters(0)
 	defer pool.close()
 	pool.library = true
-	ws, o, err := upgrade(hijackable{httptest.NewRecorder(), deaf{&recorder{}}}, handshake(), &websocket.AcceptOptions{}, pool, noLimit)
+	ws, s, err := upgrade(hijackable{httptest.NewRecorder(), deaf{&recorder{}}}, handshake(), &websocket.AcceptOptions{}, pool, noLimit)
 	if err != nil {
 		t.Fatal(err)
 	}
+	o := s.o
 	o.busy = true // the test is the writer
 	o.push(text("refused"))
 	pool.flush()

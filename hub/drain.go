@@ -56,7 +56,7 @@ func (h *Hub) startDrain() {
 	for c := range h.clients {
 		wait := drainAfter + restartGrace + time.Duration(float64(places[i])/h.cfg.DrainRate*float64(time.Second))
 		i++
-		h.send(c, appendText(nil, protocol.AppendGoodbye(nil, wait, "The server restarts.")))
+		h.send(c, h.frame(protocol.AppendGoodbye(h.scratch[:0], wait, "The server restarts.")))
 	}
 	h.timers.set(h.now.Add(drainAfter), h.closeAll)
 }

@@ -10,11 +10,11 @@ import (
 // One who goes on talking does not keep the server from ending, and what was
 // accepted is answered first (section 7).
 func TestDrainUnderLoad(t *testing.T) {
-	p := newPlay(setting{Recent: 1000, UsersLimit: 100, RoomLimit: 100}, nil)
+	p := newPlay(setting{Recent: 1000, UsersLimit: 100, RoomLimit: 100, Names: 1, Fault: 2}, nil)
 	defer p.m.h.writers.close()
 	talk := func() {
 		p.act(step{kind: sends, b: 3, c: 1, flush: true})
-		p.act(step{kind: commits, b: 4, c: 2, flush: true})
+		p.act(step{kind: commits, b: 4, flush: true})
 		p.act(step{kind: reports, flush: true})
 		p.act(step{kind: reports, flush: true})
 		p.act(step{kind: sends, b: 3, c: 1, flush: true}) // there is always one at the log
@@ -41,7 +41,7 @@ func TestDrainUnderLoad(t *testing.T) {
 // and tells everybody.
 func TestDrainWithoutALog(t *testing.T) {
 	for _, connected := range []bool{true, false} {
-		p := newPlay(setting{Recent: 1000, UsersLimit: 100, RoomLimit: 100}, nil)
+		p := newPlay(setting{Recent: 1000, UsersLimit: 100, RoomLimit: 100, Names: 1, Fault: 2}, nil)
 		p.act(step{kind: connects})
 		p.act(step{kind: logsIn, flush: true})
 		p.rest()

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"parley/protocol"
@@ -18,6 +19,8 @@ const (
 	opPing  = 0x9
 	opPong  = 0xa
 
+	// maxHeader is the header of a frame at most, in bytes.
+	maxHeader = 10
 	// maxControl is the payload of a control frame at most, in bytes.
 	maxControl = 125
 )
@@ -41,6 +44,7 @@ func appendHeader(dst []byte, op byte, n int) []byte {
 
 // appendText appends payload as one text frame. The payload must be UTF-8.
 func appendText(dst, payload []byte) []byte {
+	dst = slices.Grow(dst, maxHeader+len(payload))
 	return append(appendHeader(dst, opText, len(payload)), payload...)
 }
 

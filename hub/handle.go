@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"slices"
 	"time"
 
 	"parley/protocol"
@@ -31,7 +30,7 @@ func (h *Hub) handleConnected(c *client) {
 	h.clients[c] = struct{}{}
 	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
 	c.pingAt = h.now.Add(h.cfg.PingInterval)
-	h.send(c, appendText(nil, protocol.AppendWelcome(nil, protocol.Welcome{
+	h.send(c, h.frame(protocol.AppendWelcome(h.scratch[:0], protocol.Welcome{
 		ID: c.id, Now: h.now, PingInterval: h.cfg.PingInterval,
 		MessageLimit: h.cfg.MessageLimit, History: h.cfg.History, Rate: h.cfg.Rate, Tokens: h.cfg.Tokens != nil,
 	})))
@@ -155,7 +154,7 @@ func (h *Hub) refuseRequest(ev received) {
 // fail answers a request with an error (section 2).
 func (h *Hub) fail(ev received, err *protocol.Error) {
 	h.metrics.errors.WithLabelValues(string(err.Code)).Inc()
-	h.send(ev.c, appendText(nil, protocol.AppendError(nil, ev.ackID, ev.event, err)))
+	h.send(ev.c, h.frame(protocol.AppendError(h.scratch[:0], ev.ackID, ev.event, err)))
 }
 
 // handleRoomMessage gives the message to the log. It is sent to the room, and
@@ -227,13 +226,12 @@ func (h *Hub) appended(p pendingAppend, event string, out store.Appended) {
 
 func (h *Hub) appendedFrame(p pendingAppend, event string, out store.Appended) []byte {
 	if out.Err != nil {
-		return appendText(nil, protocol.AppendError(nil, p.ackID, event, protocol.NewError(protocol.CodeUnavailable)))
+		return h.frame(protocol.AppendError(h.scratch[:0], p.ackID, event, protocol.NewError(protocol.CodeUnavailable)))
 	}
 	if p.ackID == protocol.NoAck {
 		return nil
 	}
-	h.scratch = protocol.AppendStored(h.scratch[:0], p.ackID, out.Seq, out.At, h.log.Durability(), out.Duplicate)
-	return appendText(nil, h.scratch)
+	return h.frame(protocol.AppendStored(h.scratch[:0], p.ackID, out.Seq, out.At, h.log.Durability(), out.Duplicate))
 }
 
 // handleTyping passes it on to the others, and keeps it nowhere. In a client's
@@ -242,7 +240,7 @@ func (h *Hub) handleTyping(ev received, req *protocol.Typing) {
 	m := ev.c.member
 	if r := m.room; !h.large(r) {
 		h.flushRoom(r)
-		frame := appendText(nil, protocol.AppendTyping(nil, m.Name, m.ID, req.Typing))
+		frame := h.frame(protocol.AppendTyping(h.scratch[:0], m.Name, m.ID, req.Typing))
 		for _, c := range r.clients {
 			if c != ev.c && !c.out.replace(slotTyping, m.ID, frame) {
 				h.slow = append(h.slow, c)
@@ -253,14 +251,14 @@ func (h *Hub) handleTyping(ev received, req *protocol.Typing) {
 		}
 	}
 	if ev.ackID != protocol.NoAck {
-		h.send(ev.c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+		h.send(ev.c, h.frame(protocol.AppendEmptyAck(h.scratch[:0], ev.ackID)))
 	}
 }
 
 func (h *Hub) handleUsers(ev received, req *protocol.Users) {
 	r := ev.c.member.room
 	people := appendPeople(nil, h.users.InRoom(r.name, req.Offset, req.Limit))
-	h.send(ev.c, appendText(nil, protocol.AppendUsersAck(nil, ev.ackID, people, r.count)))
+	h.send(ev.c, h.frame(protocol.AppendUsersAck(h.scratch[:0], ev.ackID, people, r.count)))
 }
 
 // handlePing tells the user's id, or the connection's before a login.
@@ -269,7 +267,7 @@ func (h *Hub) handlePing(ev received) {
 	if ev.c.member != nil {
 		id = ev.c.member.ID
 	}
-	h.send(ev.c, appendText(nil, protocol.AppendPong(nil, ev.ackID, id, h.now)))
+	h.send(ev.c, h.frame(protocol.AppendPong(h.scratch[:0], ev.ackID, id, h.now)))
 }
 
 // handleHistory asks a log reader for the page: older messages are on disk, and
@@ -284,7 +282,7 @@ func (h *Hub) handleHistory(ev received, req *protocol.History) {
 		q.After, q.Oldest = req.After, true
 	}
 	if q.Before <= 1 || q.After >= r.window.seq {
-		h.send(ev.c, appendText(nil, protocol.AppendHistoryAck(nil, ev.ackID, nil, false)))
+		h.send(ev.c, h.frame(protocol.AppendHistoryAck(h.scratch[:0], ev.ackID, nil, false)))
 		return
 	}
 	if !h.readers.ask(page{c: ev.c, ackID: ev.ackID, room: r.name, query: q}) {
@@ -306,86 +304,4 @@ func (h *Hub) handlePage(p page) {
 	c.reading = false
 	h.send(c, p.answer())
 	h.proceed(c)
-}
-
-// sweep looks after every connection: pings, the silent, those that never log in.
-func (h *Hub) sweep() {
-	h.guesses.prune(h.now)
-	for c := range h.clients {
-		if c.ended {
-			continue
-		}
-		if c.member != nil && !c.expires.IsZero() && !c.expires.After(h.now) {
-			h.end(c, protocol.CloseTokenExpired)
-			continue
-		}
-		if c.member == nil && !c.entering && !c.loginBy.After(h.now) {
-			h.end(c, protocol.CloseLoginTimeout)
-			continue
-		}
-		if c.pingAt.After(h.now) {
-			continue
-		}
-		c.pingAt = h.now.Add(h.cfg.PingInterval)
-		if c.out.heard() {
-			c.silent = 0
-		} else if c.silent++; c.silent >= 2 {
-			c.out.abort()
-			h.drop(c)
-			continue
-		}
-		if !c.out.push(pingFrame) {
-			h.slow = append(h.slow, c)
-		}
-	}
-}
-
-// end closes a connection by a close frame, and is through with it.
-func (h *Hub) end(c *client, code protocol.CloseCode) {
-	if c.ended {
-		return
-	}
-	h.flushIfMember(c)
-	c.out.closeWith(code, code.Reason())
-	h.drop(c)
-}
-
-// shed makes room when all queues together are over their limit: the slowest go
-// first.
-func (h *Hub) shed() {
-	over := h.writers.total() - h.cfg.QueuesLimit
-	if over <= 0 {
-		return
-	}
-	type waiting struct {
-		c    *client
-		size int
-	}
-	var all []waiting
-	for c := range h.clients {
-		if !c.ended {
-			all = append(all, waiting{c, c.out.size()})
-		}
-	}
-	slices.SortFunc(all, func(a, b waiting) int { return b.size - a.size })
-	for _, w := range all {
-		if over <= 0 {
-			return
-		}
-		h.slow = append(h.slow, w.c)
-		over -= int64(w.size)
-	}
-}
-
-// dropSlow ends the connections whose queues have overflowed in this step.
-func (h *Hub) dropSlow() {
-	slow := slices.Clone(h.slow)
-	h.slow = h.slow[:0]
-	for _, c := range slow {
-		if !c.ended {
-			h.metrics.slow.Inc()
-			c.out.closeNow(protocol.CloseTryLater, protocol.CloseTryLater.Reason())
-			h.drop(c)
-		}
-	}
 }

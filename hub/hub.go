@@ -35,66 +35,23 @@ import (
 	"parley/store"
 )
 
-// Config is what the hub needs to know. The zero value of a limit that must be
-// positive is replaced by its default.
-type Config struct {
-	Log       store.Log
-	Directory store.Directory
-	Shared    store.Shared // in place of Directory: this hub is one of several (see shared.go)
-	Logger    *slog.Logger
-
-	History      int           // messages kept a room, as told in welcome; the log enforces it
-	Grace        time.Duration // how long a dropped user stays (section 3, Resume)
-	UsersLimit   int           // members above which a room is large (section 5)
-	RoomLimit    int           // members a room at most
-	MessageLimit int           // bytes a message at most
-	QueueLimit   int           // outbound bytes a connection at most (section 6.5)
-	PingInterval time.Duration // WebSocket pings (section 1)
-	LoginTimeout time.Duration // time to log in (section 1)
-	Rate         float64       // events a second a connection; 0 is off
-	Burst        int           // events at once a connection
-	DrainRate    float64       // reconnections a second after a drain (section 7)
-	QueuesLimit  int64         // outbound bytes of all connections together
-
-	Tokens  *Tokens               // logins need a token; nil: they do not
-	Metrics prometheus.Registerer // where to register the metrics; nil: nowhere
-}
-
-// The defaults of Config, which are the defaults of the flags too.
-const (
-	DefaultHistory      = 10000
-	DefaultGrace        = 10 * time.Second
-	DefaultUsersLimit   = 100
-	DefaultRoomLimit    = 10000
-	DefaultMessageLimit = 16384
-	DefaultQueueLimit   = 1 << 20
-	DefaultPingInterval = 25 * time.Second
-	DefaultLoginTimeout = 5 * time.Minute
-	DefaultBurst        = 40
-	DefaultDrainRate    = 1000
-	DefaultQueuesLimit  = 512 << 20
-)
-
-// MaxMessageLimit is the largest message limit: an answer to a login holds at
-// most 512 KiB of messages, however JSON escapes them (section 3).
-const MaxMessageLimit = 64 << 10
-
 // Hub owns the rooms. Make one with [New], then call Run once.
 type Hub struct {
 	// Set once.
-	cfg     Config
-	log     store.Log
-	dir     directory
-	shared  store.Shared // nil: this hub is the only one
-	logger  *slog.Logger
-	inbox   chan event
-	readers *logReaders
-	writers *writers
-	metrics *Metrics
-	parser  protocol.Parser
-	stopped chan struct{} // closed when Run has ended: nobody reads the inbox any more
-	newID   func() string // makes public identifiers: of connections, of users
-	gate    gate          // what the handshake asks before it lets anybody in; has a lock of its own
+	cfg      Config
+	log      store.Log
+	dir      directory
+	shared   store.Shared // nil: this hub is the only one
+	logger   *slog.Logger
+	inbox    chan event
+	decoders decoders
+	readers  *logReaders
+	writers  *writers
+	metrics  *Metrics
+	parser   protocol.Parser
+	stopped  chan struct{} // closed when Run has ended: nobody reads the inbox any more
+	newID    func() string // makes public identifiers: of connections, of users
+	gate     gate          // what the handshake asks before it lets anybody in; has a lock of its own
 
 	// Owned by Run.
 	now      time.Time // the time of the step in progress
@@ -108,6 +65,7 @@ type Hub struct {
 	removals map[store.Ref]chan<- error
 	lastRef  store.Ref
 	timers   timers
+	alarm    alarm
 	sweepAt  time.Time
 	dirty    []*room  // rooms with a run to hand out
 	handout  int      // bytes of those runs
@@ -153,6 +111,8 @@ type (
 	reported struct{ store.Report }
 	// paged: a log reader has read what was asked.
 	paged struct{ page }
+	// tick: a deadline has passed, perhaps.
+	tick struct{}
 	// drainRequested: the server is about to end (section 7).
 	drainRequested struct{}
 	// removalRequested: an operator wants a room gone.
@@ -168,6 +128,7 @@ func (disconnected) hubEvent()     {}
 func (reported) hubEvent()         {}
 func (paged) hubEvent()            {}
 func (removalRequested) hubEvent() {}
+func (tick) hubEvent()             {}
 func (drainRequested) hubEvent()   {}
 
 // The bounds of one step: so much is taken out of the inbox before what came of
@@ -183,16 +144,7 @@ func New(cfg Config) *Hub {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&cfg.History, DefaultHistory)
-	setDefault(&cfg.UsersLimit, DefaultUsersLimit)
-	setDefault(&cfg.RoomLimit, DefaultRoomLimit)
-	setDefault(&cfg.MessageLimit, DefaultMessageLimit)
-	setDefault(&cfg.QueueLimit, DefaultQueueLimit)
-	setDefault(&cfg.PingInterval, DefaultPingInterval)
-	setDefault(&cfg.LoginTimeout, DefaultLoginTimeout)
-	setDefault(&cfg.Burst, DefaultBurst)
-	setDefault(&cfg.DrainRate, DefaultDrainRate)
-	setDefault(&cfg.QueuesLimit, DefaultQueuesLimit)
+	cfg.setDefaults()
 	h := &Hub{
 		cfg:      cfg,
 		log:      cfg.Log,
@@ -217,18 +169,13 @@ func New(cfg Config) *Hub {
 	if h.shared != nil {
 		h.dir = h.shared
 	}
+	h.decoders = decoders{work: make(chan *reader), stopped: h.stopped}
 	h.readers = newLogReaders(h.log, h.post)
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
 	h.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(h.writers.total()) })
 	return h
-}
-
-func setDefault[T int | int64 | float64 | time.Duration](v *T, def T) {
-	if *v == 0 {
-		*v = def
-	}
 }
 
 // post puts an event into the inbox. It blocks while the hub is busy, and drops
@@ -249,22 +196,20 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.readers.start()
 	defer h.stop()
 
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	h.alarm.start(h.now, func() { h.post(tick{}) })
+	defer h.alarm.stop()
 	for !h.draining.done {
 		select {
 		case ev := <-h.inbox:
 			h.now = time.Now()
 			h.takeStep(ev)
-		case <-timer.C:
-			h.now = time.Now()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 		h.advance()
 		h.flush()
 		h.countStep(time.Since(h.now))
-		timer.Reset(time.Until(h.nextDeadline()))
+		h.alarm.set(h.now, h.nextDeadline())
 	}
 	return nil
 }
@@ -295,6 +240,8 @@ func (h *Hub) step(ev event) {
 		h.handleReport(ev.Report)
 	case paged:
 		h.handlePage(ev.page)
+	case tick:
+		h.alarm.rang()
 	case drainRequested:
 		h.startDrain()
 	case removalRequested:
@@ -343,8 +290,11 @@ func (h *Hub) flush() {
 		h.dropSlow()
 	}
 	h.handout = 0
-	h.writers.flush()
+	h.writers.finish(h.idle)
 }
+
+// idle reports whether nothing has come in.
+func (h *Hub) idle() bool { return len(h.inbox) == 0 }
 
 // flushAnswers sends the acknowledgements that stand behind the runs.
 func (h *Hub) flushAnswers() {

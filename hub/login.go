@@ -144,7 +144,7 @@ func (h *Hub) login(l *loginPage, read *page) {
 		default:
 			h.enter(l, old, &ack)
 			c.accept(l.ev.grant)
-			h.send(c, appendText(nil, protocol.AppendLoginAck(nil, l.ev.ackID, ack)))
+			h.send(c, h.frame(protocol.AppendLoginAck(h.scratch[:0], l.ev.ackID, ack)))
 			if !ack.Resumed {
 				h.announce(r)
 			}
@@ -290,7 +290,7 @@ func (h *Hub) handleLogout(ev received) {
 	h.flushAnswers()
 	h.leave(c.member)
 	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
-	h.send(c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+	h.send(c, h.frame(protocol.AppendEmptyAck(h.scratch[:0], ev.ackID)))
 }
 
 // renew answers a login on a connection that is logged in (section 3, Renewal).
@@ -305,7 +305,7 @@ func (h *Hub) renew(ev received, req *protocol.Login) {
 		return
 	}
 	ev.c.accept(ev.grant)
-	h.send(ev.c, appendText(nil, protocol.AppendLoginAck(nil, ev.ackID, protocol.LoginAck{
+	h.send(ev.c, h.frame(protocol.AppendLoginAck(h.scratch[:0], ev.ackID, protocol.LoginAck{
 		Renewal: true, Resumed: true, User: m.wire(),
 		Epoch: h.log.Epoch(), Seq: m.room.window.seq, Locked: m.room.lock != nil,
 	})))

@@ -52,7 +52,7 @@ type seat struct {
 
 func (m *model) fail(t *talker, format string, args ...any) {
 	if m.wrong == "" {
-		m.wrong = fmt.Sprintf(format, args...)
+		m.wrong = strings.ReplaceAll(fmt.Sprintf(format, args...), padding, "")
 		if t != nil {
 			m.wrong = t.label + ": " + m.wrong
 		}
@@ -311,8 +311,8 @@ type hole struct {
 	Reason string `json:"reason"`
 }
 
-// read decodes a frame: the envelope, and its data into the same struct.
-func read(frame []byte) (*said, error) {
+// decodeSaid decodes a frame: the envelope, and its data into the same struct.
+func decodeSaid(frame []byte) (*said, error) {
 	d := &said{AckID: protocol.NoAck}
 	if err := json.Unmarshal(frame, d); err != nil {
 		return d, err

@@ -23,10 +23,10 @@ func (h *Hub) handleKick(ev received, req *protocol.Kick) {
 	}
 	if other != m {
 		h.kick(other, req.Reason)
-		h.send(ev.c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+		h.send(ev.c, h.frame(protocol.AppendEmptyAck(h.scratch[:0], ev.ackID)))
 		return
 	}
-	h.send(ev.c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+	h.send(ev.c, h.frame(protocol.AppendEmptyAck(h.scratch[:0], ev.ackID)))
 	h.kick(other, req.Reason)
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"time"
 
 	"parley/protocol"
@@ -40,7 +41,7 @@ func (h *Hub) tell(r *room, joined bool, m *member) {
 		n.left = append(n.left, m.ID)
 	}
 	if !h.large(r) {
-		h.toRoom(r, appendText(nil, protocol.AppendNotification(nil, joined, m.wire())))
+		h.toRoom(r, h.frame(protocol.AppendNotification(h.scratch[:0], joined, m.wire())))
 	}
 }
 
@@ -68,7 +69,7 @@ func (h *Hub) announce(r *room) {
 	h.flushRoom(r)
 	if large {
 		n.duePresence = h.now.Add(presenceEvery)
-		frame := appendText(nil, protocol.AppendPresence(nil, *p))
+		frame := h.frame(protocol.AppendPresence(h.scratch[:0], *p))
 		for _, c := range r.clients {
 			if !c.out.mergePresence(p, frame) {
 				h.slow = append(h.slow, c)
@@ -79,7 +80,7 @@ func (h *Hub) announce(r *room) {
 	if len(r.clients) == 0 {
 		return
 	}
-	frame := appendText(nil, protocol.AppendUsersEvent(nil, h.people(r)))
+	frame := h.frame(protocol.AppendUsersEvent(h.scratch[:0], h.people(r)))
 	for _, c := range r.clients {
 		if !c.out.replace(slotUsers, "", frame) {
 			h.slow = append(h.slow, c)
@@ -91,7 +92,8 @@ func (h *Hub) announce(r *room) {
 // arrival, as far as it may reach. It is made once for all who are sent it.
 func (h *Hub) people(r *room) []byte {
 	if r.people == nil {
-		r.people = appendPeople(nil, h.users.InRoom(r.name, 0, min(h.cfg.UsersLimit, usersCeiling)))
+		h.scratch = appendPeople(h.scratch[:0], h.users.InRoom(r.name, 0, min(h.cfg.UsersLimit, usersCeiling)))
+		r.people = slices.Clone(h.scratch)
 	}
 	return r.people
 }

@@ -25,12 +25,23 @@ func rawConn(conn net.Conn) syscall.RawConn {
 // net's; when it would have, n is 0.
 func tryWrite(fd uintptr, b []byte) (n int, err error) {
 	for {
-		switch n, err = syscall.Write(int(fd), b); err {
+		switch n, err = sysWrite(int(fd), b); err {
 		case syscall.EINTR:
 		case syscall.EAGAIN:
 			return 0, nil
 		default:
 			return max(n, 0), err
+		}
+	}
+}
+
+// tryRead is one read(2) of what has come in: nothing at the end of the stream,
+// after an error, and when there is nothing yet; only the last is worth waiting.
+func tryRead(fd uintptr, b []byte) (n int, wait bool) {
+	for {
+		n, err := sysRead(int(fd), b)
+		if err != syscall.EINTR {
+			return max(n, 0), err == syscall.EAGAIN
 		}
 	}
 }

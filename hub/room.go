@@ -51,7 +51,7 @@ type kept struct {
 // what all windows together may hold.
 const (
 	windowMessages = store.RecentMessages
-	windowBytes    = store.RecentBytes
+	windowBytes    = 2 * answerBytes // above it: what an answer cannot hold shows that it is full
 	windowsBytes   = 64 << 20
 )
 
@@ -143,6 +143,13 @@ func (h *Hub) toRoom(r *room, frame []byte) {
 	}
 }
 
+// frame makes a frame of a payload that was made in scratch, so that making it
+// allocates once, and no more than it needs.
+func (h *Hub) frame(payload []byte) []byte {
+	h.scratch = payload[:0]
+	return appendText(nil, payload)
+}
+
 // send gives one client a frame, behind what its room has been sent.
 func (h *Hub) send(c *client, frame []byte) {
 	if c.ended {
@@ -223,7 +230,9 @@ func (h *Hub) trim(t store.Trim) {
 	before := r.window.bytes
 	r.window.drop(len(r.window.entries) - len(r.window.after(t.Through)))
 	h.windows.touch(r, r.window.bytes-before)
-	h.leaveIdle(r)
+	if r.empty() {
+		h.leaveIdle(r) // else it stays idle since when it became so
+	}
 }
 
 // windows keeps all windows together within bounds: the room that has been quiet

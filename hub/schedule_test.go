@@ -43,8 +43,13 @@ type setting struct {
 	Quick                         bool
 	Recent, UsersLimit, RoomLimit int
 	LoginTimeout                  time.Duration
-	Padding                       int // bytes that each message is longer
+	Names                         int // different users at most
+	Fault                         int // one group of so many fails
+	Padding                       int // how often padding is in each message
 }
+
+// padding is a byte of a message that is as long in JSON as can be.
+const padding = `\u0001`
 
 // step is one event. What a to d mean depends on the kind.
 type step struct {
@@ -85,7 +90,7 @@ var kindNames = [kinds]string{"connects", "logs in", "sends", "types", "lists us
 	"ends", "takes no more", "falls silent", "commit", "load", "report", "read", "deliver", "trim", "break", "evict", "pass", "drain"}
 
 // weights is how often each kind comes, in a schedule that favours none.
-var weights = [kinds]int{connects: 10, logsIn: 20, sends: 24, types: 2, listsUsers: 3, pages: 5, pings: 1, logsOut: 4, errs: 2, ends: 7,
+var weights = [kinds]int{connects: 10, logsIn: 20, sends: 30, types: 2, listsUsers: 3, pages: 5, pings: 1, logsOut: 4, errs: 2, ends: 7,
 	clogs: 1, falls: 1, commits: 16, loads: 9, reports: 16, reads: 8, delivers: 8, trims: 3, breaks: 2, evicts: 3, passes: 6, drains: 0}
 
 func newSchedule(seed uint64) *schedule {
@@ -96,9 +101,11 @@ func newSchedule(seed uint64) *schedule {
 		UsersLimit:   []int{100, 100, 2, 3}[rng.IntN(4)],
 		RoomLimit:    []int{1000, 1000, 2, 3}[rng.IntN(4)],
 		LoginTimeout: []time.Duration{5 * time.Minute, 40 * time.Second}[rng.IntN(2)],
+		Names:        []int{len(modelNames), len(modelNames), 2, 1}[rng.IntN(4)],
+		Fault:        []int{4, 12, 100}[rng.IntN(3)],
 	}}
 	if rng.IntN(50) == 0 {
-		s.setting.Padding = 25000 // times 6, as JSON
+		s.setting.Padding = 25000
 	}
 	favoured, total := weights, 0
 	for k := range favoured {
@@ -113,13 +120,14 @@ func newSchedule(seed uint64) *schedule {
 	for _, w := range favoured {
 		total += w
 	}
-	for range 20 + rng.IntN(120) {
+	slots := []int{len(playing{}.slots), 4, 3}[rng.IntN(3)]
+	for range 40 + rng.IntN(360) {
 		n, k := rng.IntN(total), kind(0)
 		for n >= favoured[k] {
 			n -= favoured[k]
 			k++
 		}
-		s.steps = append(s.steps, step{k, rng.IntN(6), rng.IntN(1000), rng.IntN(1000), rng.IntN(1000), rng.IntN(3) > 0})
+		s.steps = append(s.steps, step{k, rng.IntN(slots), rng.IntN(1000), rng.IntN(1000), rng.IntN(1000), rng.IntN(3) > 0})
 	}
 	return s
 }

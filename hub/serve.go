@@ -31,6 +31,10 @@ func readLimit(messageLimit int) int64 { return 6*int64(messageLimit) + 4<<10 }
 // request is given back.
 func (h *Hub) Handler(opts ServeOptions) http.Handler {
 	limit := readLimit(h.cfg.MessageLimit)
+	clientIP := opts.ClientIP
+	if clientIP == nil {
+		clientIP = remoteAddr
+	}
 	h.gate.perIP, h.gate.newPerIP, h.gate.most = opts.ConnsPerIP, opts.NewPerIP, opts.MaxConns
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !opts.Origins.Allow(r) {
@@ -40,11 +44,8 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 			http.Error(w, "This origin is not allowed.", http.StatusForbidden)
 			return
 		}
-		addr := remoteAddr(r)
-		if opts.ClientIP != nil {
-			addr = opts.ClientIP(r)
-		}
-		ws, out, err := upgrade(w, r, &websocket.AcceptOptions{
+		addr := clientIP(r)
+		ws, in, err := upgrade(w, r, &websocket.AcceptOptions{
 			Subprotocols:       []string{protocol.Version},
 			InsecureSkipVerify: true, // the origin has been checked above, by the protocol's rule
 			CompressionMode:    websocket.CompressionDisabled,
@@ -54,20 +55,26 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 			return
 		}
 		ws.SetReadLimit(limit)
-		c := &client{id: h.newID(), addr: addr, out: out}
+		c := &client{id: h.newID(), addr: addr, out: in.o}
 		if h.cfg.Rate > 0 {
 			c.limiter = rate.NewLimiter(rate.Limit(h.cfg.Rate), h.cfg.Burst)
 		}
 		if code, why := h.gate.enter(addr, time.Now()); code != 0 {
 			h.metrics.refused.WithLabelValues(why).Inc()
 			go func() {
-				h.refuse(out, ws, code)
-				out.finish()
+				_ = refuse(in.o, ws, code)
+				in.o.finish()
+				_ = ws.CloseNow() // as in reader.end
 			}()
 			return
 		}
 		h.post(connected{c})
-		go h.readLoop(c, ws, out)
+		select {
+		case <-h.stopped: // a latecomer that nobody knows
+			in.o.abort()
+		default:
+		}
+		(&reader{hub: h, client: c, ws: ws, socket: in, since: time.Now()}).start()
 	})
 }
 

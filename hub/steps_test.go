@@ -97,9 +97,9 @@ func (p *playing) detail(t *talker, st step) string {
 
 func (p *playing) login(st step) *protocol.Login {
 	m := p.m
-	r := &protocol.Login{Name: modelNames[st.b%len(modelNames)], Room: modelRooms[0], Since: -1}
+	r := &protocol.Login{Name: modelNames[st.b%p.setting.Names], Room: modelRooms[0], Since: -1}
 	r.Nick = strings.ToLower(r.Name)
-	if st.b%7 == 0 {
+	if st.b%7 == 6 {
 		r.Room = modelRooms[1]
 	}
 	if s := modelSessions[st.c%len(modelSessions)]; s != "" {
@@ -153,7 +153,7 @@ func keyOf(st step) int {
 }
 
 func (p *playing) message(t *talker, st step) {
-	text := fmt.Sprintf(`"%d of %s%s"`, t.given+1, t.label, strings.Repeat(`\u0001`, p.setting.Padding))
+	text := fmt.Sprintf(`"%d of %s%s"`, t.given+1, t.label, strings.Repeat(padding, p.setting.Padding))
 	p.m.texts[text] = t
 	r := &request{text: text}
 	data := text
@@ -215,9 +215,9 @@ func (p *playing) work(st step) {
 	p.note("%s %d %d", kindNames[st.kind], st.b, st.c)
 	switch st.kind {
 	case commits:
-		fate := map[int]int{0: groupLost, 1: groupUnsure}[st.c%12] // else groupStored
-		if st.c%12 > 1 {
-			fate = groupStored
+		fate := groupStored
+		if st.c%p.setting.Fault == 1 {
+			fate = groupLost + st.d%2
 		}
 		log.group(1+st.b%5, fate)
 	case loads:
@@ -230,7 +230,7 @@ func (p *playing) work(st step) {
 		p.deliver(st.b)
 	case trims:
 		room := modelRooms[0]
-		if st.b%7 == 0 {
+		if st.b%7 == 6 {
 			room = modelRooms[1]
 		}
 		log.trim(room, 1+st.c%8)

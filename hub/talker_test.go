@@ -64,7 +64,7 @@ func (t *talker) ask(event, data string, r *request) {
 		t.given++
 		r.event, r.number = event, t.given
 		t.asked[t.given] = r
-		if r.blocks() {
+		if r.blocks() && !t.m.h.draining.last { // after which nothing is accepted
 			t.blocking++
 		}
 		frame = fmt.Sprintf(`{"event":%q,"data":%s,"ackId":%d}`, event, data, t.given)
@@ -109,7 +109,7 @@ func (t *talker) hear(frame []byte) {
 	if t.over {
 		return // it does not arrive
 	}
-	d, err := read(frame)
+	d, err := decodeSaid(frame)
 	if err != nil {
 		m.fail(t, "%v: %s", err, frame)
 		return
@@ -208,6 +208,7 @@ func (t *talker) acked(d *said) {
 	case r.event == "history":
 		t.paged(r, d)
 	case r.event == "users":
+		m.settle(t)
 		people := m.room(t.seat.room).people()
 		want := people[min(r.offset, len(people)):min(r.offset+r.limit, len(people))]
 		if d.Count != len(people) || !slices.Equal(d.Users, want) {
@@ -271,7 +272,7 @@ func (t *talker) kept(r *request, d *said) {
 	switch {
 	case d.Code == "not_logged_in" && !came && t.seat == nil:
 		return
-	case d.Code == "unavailable" && outcome != nil:
+	case d.Code == "unavailable" && (outcome != nil || !came && len(r.text) > maxWaitingBytes/16): // too much was waiting
 		return
 	case d.Code != "" || !came || outcome != nil || d.Durability != "disk":
 		m.fail(t, "%s is answered with %s, its outcome is %v", r.text, d.Data, outcome)
@@ -322,49 +323,4 @@ func (t *talker) paged(r *request, d *said) {
 	for i, got := range d.Messages {
 		m.same(t, got, all[from+i])
 	}
-}
-
-// The sender that the hub has of a talker.
-
-func (t *talker) push(frames []byte) bool {
-	t.missed = t.missed || t.full
-	for len(frames) > 0 {
-		header, size := frameSize(frames)
-		if frames[0] != pingFrame[0] {
-			t.hear(frames[header:size])
-		}
-		frames = frames[size:]
-	}
-	return !t.full
-}
-
-func (t *talker) replace(_ slotKind, _ string, frame []byte) bool       { return t.push(frame) }
-func (t *talker) mergePresence(_ *protocol.Presence, frame []byte) bool { return t.push(frame) }
-func (t *talker) closeNow(code protocol.CloseCode, reason string)       { t.closeWith(code, reason) }
-func (t *talker) abort()                                                { t.closeWith(0, "") }
-func (t *talker) heard() bool                                           { return !t.mute }
-func (t *talker) size() int                                             { return 0 }
-
-func (t *talker) closeWith(code protocol.CloseCode, _ string) {
-	if t.over {
-		return
-	}
-	m := t.m
-	switch {
-	case code == protocol.CloseTakenOver && t.seat != nil && t.seat.session != "":
-		t.seat.takenOver = true
-	case code == protocol.CloseRestart && m.drains:
-		for _, r := range t.asked {
-			if m.texts[r.text] == nil && r.event == "roomMessage" && m.h.now.Before(m.drained.Add(drainAtMost)) {
-				m.fail(t, "is closed, but %s was accepted and is not answered", r.text)
-			}
-		}
-	case code == protocol.CloseTryLater && t.missed, code == 0 && t.mute:
-	case code == protocol.ClosePolicy && t.bad >= maxBadFrames:
-	case code == protocol.CloseLoginTimeout && t.seat == nil && t.blocking == 0 && !t.loginBy.After(m.h.now):
-	default:
-		m.fail(t, "is closed with %d", code)
-	}
-	t.over, t.code = true, code
-	m.depart(t, false)
 }

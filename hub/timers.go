@@ -57,3 +57,31 @@ func (h *timerHeap) Pop() any {
 	*h = old[:n]
 	return t
 }
+
+// alarm is what makes the hub take a step when a deadline passes: a tick in its
+// inbox. One that is set already is left where it is when the next deadline has
+// moved away, which is a tick too many then. A timer that the hub waits for or
+// moves in every step wakes a thread of the runtime each time: 1.5 µs a delivery
+// in rooms of 10. Owned by Run.
+type alarm struct {
+	timer *time.Timer
+	at    time.Time // when it rings; zero: it is not set
+}
+
+// start has it ring at once.
+func (a *alarm) start(now time.Time, ring func()) {
+	a.at = now
+	a.timer = time.AfterFunc(0, ring)
+}
+
+func (a *alarm) set(now, at time.Time) {
+	if a.at.IsZero() || at.Before(a.at) {
+		a.at = at
+		a.timer.Reset(at.Sub(now))
+	}
+}
+
+// rang notes that a tick has come.
+func (a *alarm) rang() { a.at = time.Time{} }
+
+func (a *alarm) stop() { a.timer.Stop() }

@@ -34,6 +34,7 @@ var start = time.Date(2026, 11, 23, 19, 0, 0, 0, time.UTC)
 //	? ann                 gives a sign of life
 //	@ 100ms               time goes by
 //	drain                 the server is about to end
+//	trimmed lobby 17      the log tells that it has dropped the room's messages up to there
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/transcripts/*.txt")
 	if err != nil || len(files) == 0 {
@@ -166,6 +167,7 @@ func play(t *testing.T, script string) string {
 		}
 		if s == nil {
 			s = newStage(cfg)
+			defer s.h.writers.close()
 		}
 		s.act(t, line, words)
 		s.collect(&out)
@@ -190,6 +192,12 @@ func (s *stage) act(t *testing.T, line string, words []string) {
 		s.pass(d)
 	case words[0] == "drain":
 		s.do(drainRequested{})
+	case words[0] == "trimmed":
+		var through int64
+		if _, err := fmt.Sscan(words[2], &through); err != nil {
+			t.Fatal(err)
+		}
+		s.do(reported{store.Report{Trimmed: []store.Trim{{Room: words[1], Through: through}}}})
 	case len(words) == 3 && words[1] == ">":
 		ev, err := s.h.decode(s.clients[words[0]], []byte(words[2]))
 		if err != nil {

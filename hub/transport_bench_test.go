@@ -206,11 +206,11 @@ func loopback(b *testing.B, pool *writers, n int) ([]*websocket.Conn, []*outlet,
 	}
 	accepted := make(chan accept)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, o, err := upgrade(w, r, &websocket.AcceptOptions{}, pool, noLimit)
+		ws, s, err := upgrade(w, r, &websocket.AcceptOptions{}, pool, noLimit)
 		if err != nil {
 			b.Error(err)
 		}
-		accepted <- accept{ws, o}
+		accepted <- accept{ws, s.o}
 	})}
 	go func() { _ = server.Serve(l) }()
 	var conns []*websocket.Conn

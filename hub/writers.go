@@ -36,6 +36,7 @@ type writers struct {
 	// Owned by the hub's goroutine.
 	dirty []*outlet // have work since the last flush
 	grown int       // by how much unsent has grown since then
+	hand  *writer   // the hub's goroutine as a writer
 
 	mu      sync.Mutex
 	work    sync.Cond // ready is not empty, or closed
@@ -55,8 +56,9 @@ func newWriters(n int) *writers {
 	}
 	p := &writers{}
 	p.work.L, p.quiet.L = &p.mu, &p.mu
+	p.hand = newWriter(p)
 	for range n {
-		p.spawn(func() { (&writer{pool: p}).run() })
+		p.spawn(newWriter(p).run)
 	}
 	return p
 }
@@ -84,6 +86,33 @@ func (p *writers) flush() {
 		clear(p.dirty)
 		p.dirty = p.dirty[:0]
 	}
+}
+
+// finish is flush for the end of a step. When few outlets have work, and as long as
+// the hub has nothing else to do, it writes to them itself, as one of the writers:
+// to wake one of those, which may be a thread that sleeps, costs more than ten
+// writes. It buys a quarter of what a message in a room of 10 costs when they come
+// one by one, and delays the next step by one write(2) at the most.
+func (p *writers) finish(idle func() bool) {
+	if n := len(p.dirty); n == 0 || n > writerBatch || p.grown > writerBuffer || !idle() {
+		p.flush()
+		return
+	}
+	p.unsent.Add(int64(p.grown))
+	p.grown = 0
+	written, done := 0, 0
+	for done < len(p.dirty) && (done == 0 || idle()) {
+		written += p.hand.serve(p.dirty[done])
+		done++
+	}
+	p.unsent.Add(-int64(written))
+	if left := append(p.hand.again, p.dirty[done:]...); len(left) > 0 {
+		p.submit(left...)
+		clear(left)
+		p.hand.again = left[:0]
+	}
+	clear(p.dirty)
+	p.dirty = p.dirty[:0]
 }
 
 // submit puts outlets into the writers' hands, from any goroutine. When there are
@@ -190,9 +219,13 @@ type writer struct {
 	socket rawWriter
 }
 
-func (w *writer) run() {
-	w.buf = make([]byte, writerBuffer)
+func newWriter(p *writers) *writer {
+	w := &writer{pool: p, buf: make([]byte, writerBuffer)}
 	w.socket.init()
+	return w
+}
+
+func (w *writer) run() {
 	for {
 		n := w.pool.next(w.again, w.batch[:])
 		clear(w.again)

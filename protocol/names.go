@@ -46,6 +46,27 @@ var (
 // excludes, are allowed. Case is mapped by Unicode's toLowerCase, which knows the
 // final sigma: "ΟΔΟΣ" is "οδος". And a name that does not come to rest is refused.
 func Nickname(prepared string) (string, error) {
+	if isPrintableASCII(prepared) {
+		// What all of that comes to for ASCII, without the tables: 0.1 instead of 4 µs of a login.
+		if key := strings.ToLower(collapse(prepared)); key != "" {
+			return key, nil
+		}
+	}
+	return nicknameByTables(prepared)
+}
+
+// isPrintableASCII reports whether s has no characters but U+0020 to U+007E.
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// nicknameByTables is Nickname for any characters.
+func nicknameByTables(prepared string) (string, error) {
 	if strings.ContainsFunc(prepared, func(r rune) bool { return !plain.Contains(r) }) {
 		if _, err := freeform.String(prepared); err != nil {
 			return "", errNickname

@@ -144,3 +144,15 @@ func TestCompose(t *testing.T) {
 		}
 	})
 }
+
+// The short cut for ASCII says the same as the rules.
+func TestNicknameASCII(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringOfN(rapid.RuneFrom(nil, &unicode.RangeTable{R16: []unicode.Range16{{Lo: 0, Hi: 0x80, Stride: 1}}}), 0, MaxName, -1).Draw(t, "name")
+		quick, quickErr := Nickname(name)
+		whole, wholeErr := nicknameByTables(name)
+		if quick != whole || (quickErr == nil) != (wholeErr == nil) {
+			t.Fatalf("%+q: %+q, %v; by the rules %+q, %v", name, quick, quickErr, whole, wholeErr)
+		}
+	})
+}

@@ -298,13 +298,12 @@ func (m *Memory) expire() {
 func (m *Memory) report() {
 	m.mu.Lock()
 	trimmed := m.trimmed
-	if len(trimmed) > 0 {
-		m.trimmed = make(map[string]int64)
-	}
-	m.mu.Unlock()
 	if len(trimmed) == 0 {
+		m.mu.Unlock()
 		return
 	}
+	m.trimmed = make(map[string]int64)
+	m.mu.Unlock()
 	var rep Report
 	for room, through := range trimmed {
 		rep.Trimmed = append(rep.Trimmed, Trim{Room: room, Through: through})

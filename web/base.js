@@ -49,11 +49,13 @@ export const emitter = (added) => {
 };
 
 /** @type {Base["backoff"]} */
-export const backoff = (tries) => Math.random() * Math.min(20_000, 500 * 2 ** (tries - 1));
+export const backoff = (tries) => Math.random() * Math.min(20_000, 250 * 2 ** tries);
 
-/** @type {Base["problem"]} */
-export const problem = (answer) =>
-  answer?.error && answer.code ? new ParleyError(answer.code, answer.error, answer) : undefined;
+/** @type {Base["fault"]} */
+export const fault = (code, what, rest) => new ParleyError(code, what ? `${code}: ${what}` : code, rest);
+
+/** @type {Base["now"]} */
+export const now = () => performance.now();
 
 /** @type {Base["utf8"]} */
 export const utf8 = (text) => new TextEncoder().encode(text);

@@ -18,6 +18,8 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/network"
+	chrome "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
@@ -192,6 +194,16 @@ func (p *page) wait(what, expression string) {
 	if _, err := chromedp.Run(ctx, poll); err != nil {
 		p.t.Fatalf("waiting for %s: %v\nthe page says:\n%s", what, err, p.text())
 	}
+}
+
+// reloads does something after which the page loads itself anew, and waits for that.
+func (p *page) reloads(expression string) {
+	p.t.Helper()
+	ctx, cancel := p.limited()
+	defer cancel()
+	always := func(chrome.EventLoadEventFired) bool { return true }
+	_, err := chromedp.Run(ctx, chromedp.WaitEvent(chrome.LoadEventFired, always, chromedp.Evaluate[chromedp.Void](expression)))
+	p.do(err)
 }
 
 // text is what a reader sees.
@@ -369,6 +381,17 @@ func (p *page) allow() {
 		cancel()
 		p.do(err)
 	}
+}
+
+// offline takes the tab's network away, or gives it back.
+func (p *page) offline(away bool) {
+	p.t.Helper()
+	ctx, cancel := p.limited()
+	defer cancel()
+	_, err := chromedp.Call(ctx, network.OverrideNetworkState, network.OverrideNetworkStateParams{
+		Offline: away, DownloadThroughput: -1, UploadThroughput: -1,
+	})
+	p.do(err)
 }
 
 // memory starts a server that keeps messages in memory.

@@ -223,3 +223,17 @@ func TestTakenOver(t *testing.T) {
 		t.Errorf("the other one ended with %d", code)
 	}
 }
+
+// A link that is pasted into the address bar of a tab that is in a room leads to the other one.
+func TestAnotherLinkInTheSameTab(t *testing.T) {
+	server := memory(t)
+	ann := newPage(t)
+	ann.join(server.URL()+"/"+room, "Ann")
+	ann.reloads(`void (location.hash = "#lobby")`)
+	ann.wait("the door of the other room", `document.getElementById("invited-room").textContent === "lobby"`)
+	ann.press("Join")
+	ann.inside()
+	if address := eval[string](ann, "location.href"); address != server.URL()+"/#lobby" {
+		t.Errorf("the address is %s", address)
+	}
+}

@@ -25,15 +25,16 @@ export const makeInbox = (room) => {
     if (held.length > HELD) held.shift();
   };
 
-  /** @template T @param {Promise<T>} promise @param {(value: T) => unknown} use */
-  const queue = (promise, use) => (chain = chain.then(() => promise).then((value) => void use(value)));
+  /** @template T @param {Promise<T>} promise @param {(value: T) => void} use */
+  const queue = (promise, use) => (chain = chain.then(() => promise).then(use).catch(console.error));
 
-  /** @param {import("./reader.js").Update} update @param {boolean} live @param {boolean} [tell] */
+  /** @param {import("./internal.js").Findings} update @param {boolean} live @param {boolean} [tell] */
   const take = (update, live, tell = true) => {
     for (const { id, verdict, outOfOrder, clock, sentAt, ...claimed } of update.messages) {
       if (known.has(id)) continue;
-      const message = { text: null, ...claimed, own: room.isOwn(claimed.userId, claimed.key), live };
-      known.set(id, mark({ ...message, sentAt: clock ? sentAt : undefined }, verdict, outOfOrder));
+      const own = room.isOwn(claimed.userId, claimed.key);
+      const message = { text: null, ...claimed, own, live, sentAt: clock ? sentAt : undefined };
+      known.set(id, mark(message, verdict, outOfOrder));
       if (known.size > KNOWN) known.delete([...known.keys()][0]);
       if (tell) give("message", known.get(id));
     }
@@ -47,7 +48,7 @@ export const makeInbox = (room) => {
     if (changed.length || update.missing.length || update.found.length) give("marks", changed, room.missing);
   };
 
-  const inbox = /** @type {import("./internal.js").Inbox} */ ({
+  return {
     release() {
       for (const [event, ...args] of held ?? []) room.fire(event, ...args);
       held = undefined;
@@ -63,7 +64,7 @@ export const makeInbox = (room) => {
           known.clear();
           missing.clear();
         }
-        if (gap) give("gap", { ...gap, newLog, fill: () => fill(gap) });
+        if (gap) give("gap", { ...gap, newLog });
         take(update, false);
       });
     },
@@ -74,33 +75,16 @@ export const makeInbox = (room) => {
       queue(reader.live(payload), (update) => take(update, true));
     },
 
-    async history(page = {}) {
+    async history(page) {
       const { messages, more } = await room.ask("history", page);
-      await queue(reader.page(messages, page.before), (update) => take(update, false, false));
+      await queue(reader.page(messages, page?.before), (update) => take(update, false, false));
       const wanted = new Set(messages.map((/** @type {Message} */ { seq }) => seq));
       return { messages: [...known.values()].filter(({ seq }) => wanted.has(seq)).sort((a, b) => a.seq - b.seq), more };
     },
-  });
-
-  /** @param {import("./parley.js").Gap} gap */
-  const fill = async ({ reason, after, before }) => {
-    /** @type {Message[]} */
-    const filled = [];
-    for (let more = reason === "too_many"; more; ) {
-      // From one that is known: so the judge sees that the pages join up.
-      const page = await inbox.history({ after: Math.max(0, after - 1), limit: 200 });
-      const inside = page.messages.filter(({ seq }) => seq > after && seq < (before ?? Infinity));
-      filled.push(...inside);
-      more = page.more && inside.length > 0;
-      after = inside.at(-1)?.seq ?? after;
-    }
-    return filled;
   };
-
-  return inbox;
 };
 
-/** @param {Message} message @param {string} verdict @param {boolean} outOfOrder */
+/** @param {Message} message @param {string} verdict @param {boolean} [outOfOrder] */
 const mark = (message, verdict, outOfOrder) => {
   const fine = verdict === "ok";
   return Object.assign(message, {
@@ -112,14 +96,10 @@ const mark = (message, verdict, outOfOrder) => {
 
 /** @type {import("./internal.js").Believe} */
 const believe = async (payloads) => ({
-  messages: payloads.map(({ message, ...claimed }) => ({
-    ...claimed,
-    id: claimed.seq,
-    text: message,
-    verdict: /** @type {any} */ (message.startsWith("p1.") ? "encrypted" : "ok"),
-    outOfOrder: false,
-    clock: false,
-  })),
+  messages: payloads.map(({ message, ...rest }) => {
+    const verdict = message.startsWith("p1.") ? "encrypted" : "ok";
+    return { ...rest, id: rest.seq, text: message, verdict };
+  }),
   changed: [],
   missing: [],
   found: [],

@@ -11,10 +11,12 @@ import type {
   Socket,
   User,
 } from "./parley.js";
-import type { Payload, Reader, Update } from "./reader.js";
+import type { Message as Judged, Payload, Update } from "./reader.js";
 
 type Handler = (...args: any[]) => void;
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+/** `error`: the one that the answer is, if it is one. */
+export type Ack = (answer: any, error?: ParleyError) => unknown;
 export type Timer = ReturnType<typeof setTimeout> | undefined;
 
 export interface Base {
@@ -29,8 +31,10 @@ export interface Base {
   quietly(run: () => unknown): void;
   /** Full jitter: a random part of a delay that grows from 0.5 s to 20 s; `tries` from 1. */
   backoff(tries: number): number;
-  /** The error that an answer is, if it is one. */
-  problem(answer: any): ParleyError | undefined;
+  /** What only this client knows to have failed. */
+  fault(code: string, what?: string, rest?: object): ParleyError;
+  /** Milliseconds on a clock that nobody sets. */
+  now(): number;
   utf8(text: string): Uint8Array<ArrayBuffer>;
 }
 
@@ -43,7 +47,7 @@ export interface Wire extends Mutable<Socket> {
   skew: number;
   fire(event: string, ...args: any[]): void;
   /** With `ms` 0 the answer is awaited as long as the connection lasts. */
-  send(event: string, data?: unknown, ack?: (answer: any) => unknown, ms?: number): void;
+  emit(event: string, data?: unknown, ack?: Ack, ms?: number): void;
   /** Milliseconds until the rate limit has room for a frame that can wait. */
   wait(): number;
   /** Ends a connection that is no good; another one follows. */
@@ -79,7 +83,7 @@ export interface RoomInside extends Mutable<Room> {
   /** Lets go of the socket and of the session. */
   detach(): void;
   /** Asks as fast as the rate allows. */
-  ask(event: string, data: object): Promise<any>;
+  ask(event: string, data?: object): Promise<any>;
 }
 
 /** Between the texts that people write and the messages on the wire. */
@@ -97,7 +101,13 @@ export interface Codec {
   judge(): Judge;
 }
 
-export type Judge = Pick<Reader, "login" | "live" | "page">;
+/** reader.js's Reader, or what stands for it in an open room. */
+export interface Judge {
+  login(answer: { messages: Payload[]; seq: number; recovered?: boolean }, since?: number): Promise<Findings>;
+  live(payload: Payload): Promise<Findings>;
+  page(messages: Payload[], before?: number): Promise<Findings>;
+}
+
 
 export interface Inbox {
   /** The first handler of messages is there. */
@@ -130,7 +140,7 @@ export type Entry = Mutable<OwnMessage> & {
 export interface Outbox {
   session: string;
   /** Whose the session is. */
-  name: string | undefined;
+  name: string;
   /** All that were made here. */
   keys: Set<string>;
   /** Finds what an earlier load of this tab left, unless another tab has its session. */
@@ -153,5 +163,9 @@ export type MakeInbox = (room: RoomInside) => Inbox;
 export type MakeOutbox = (room: RoomInside) => Outbox;
 export type MakeRoom = (socket: Wire, options: JoinOptions) => RoomInside;
 export type MakePeople = (room: RoomInside) => People;
-export type Believe = (payloads: Payload[]) => Promise<Update>;
+/** What a reader reports; the judge of an open room has more to say of less. */
+export interface Findings extends Omit<Update, "messages"> {
+  messages: (Omit<Judged, "verdict" | "outOfOrder" | "clock"> & { verdict: string; outOfOrder?: boolean; clock?: boolean })[];
+}
+export type Believe = (payloads: Payload[]) => Promise<Findings>;
 export type { Message, Missing, User };

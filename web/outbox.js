@@ -2,7 +2,7 @@
  * A room's own messages on their way: in order, one in flight, the same bytes at each attempt, kept over a reload
  * (sections 3 and 6 of PROTOCOL.md).
  */
-import { ParleyError, backoff, problem, utf8 } from "./base.js";
+import { backoff, fault, now, utf8 } from "./base.js";
 
 /** @typedef {import("./internal.js").Entry} Entry */
 
@@ -14,7 +14,7 @@ const REMEMBERED = 23 * 3_600_000; // a server knows a key for 24 hours
 const random = () => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(24))));
 
 /** @param {string} code */
-const unsent = (code) => new ParleyError(code, `Not sent: ${code}.`);
+const unsent = (code) => fault(code, "not sent");
 
 /** @type {import("./internal.js").MakeOutbox} */
 export const makeOutbox = (room) => {
@@ -38,7 +38,7 @@ export const makeOutbox = (room) => {
     room.fire("outbox", entry, entries);
   };
 
-  /** @param {Entry} entry @param {ParleyError} error */
+  /** @param {Entry} entry @param {any} error */
   const fail = (entry, error) => {
     entry.error = error;
     entry.reject?.(error);
@@ -56,7 +56,7 @@ export const makeOutbox = (room) => {
 
   const load = () => {
     try {
-      return JSON.parse(storage.getItem(place) ?? "null");
+      return JSON.parse(/** @type {string} */ (storage.getItem(place)));
     } catch {}
   };
 
@@ -97,17 +97,16 @@ export const makeOutbox = (room) => {
       save();
       box.pump();
     } catch (error) {
-      fail(entry, /** @type {ParleyError} */ (error));
+      fail(entry, error);
     }
   };
 
-  /** @param {Entry} entry @param {any} answer */
-  const answered = (entry, answer) => {
-    const error = problem(answer);
+  /** @param {Entry} entry @param {any} answer @param {import("./parley.js").ParleyError} [error] */
+  const answered = (entry, answer, error) => {
     const { code = "" } = error ?? {};
     flying = undefined;
     tries = code === "unavailable" ? tries + 1 : 0;
-    if (tries) notBefore = Date.now() + backoff(tries);
+    if (tries) notBefore = now() + backoff(tries);
     if (!entries.includes(entry)) {
       // discarded meanwhile
     } else if (!error) {
@@ -125,12 +124,12 @@ export const makeOutbox = (room) => {
   /** @type {import("./internal.js").Outbox} */
   const box = {
     session: random(),
-    name: undefined,
+    name: "",
     keys: new Set(),
 
     async open() {
       place = `parley ${socket.url} ${room.codec.access?.slice(0, 12)} ${room.name}`;
-      for (let kept; (kept = load()); place += "+") {
+      for (let kept; (kept = load())?.session; place += "+") {
         if (!(await claim(kept.session))) continue;
         Object.assign(box, { session: kept.session, name: kept.name });
         for (const entry of kept.entries) {
@@ -143,7 +142,7 @@ export const makeOutbox = (room) => {
     },
 
     async become(name) {
-      if (box.name !== undefined && box.name !== name) await box.renew();
+      if (box.name && box.name !== name) await box.renew();
       box.name = name;
       save();
     },
@@ -154,10 +153,9 @@ export const makeOutbox = (room) => {
     },
 
     send(text) {
-      const from = box.name ?? "";
       text = new TextDecoder().decode(utf8(text)); // half a surrogate pair is no UTF-8
       /** @type {Entry} */
-      const entry = { key: random(), text, created: Date.now(), from, state: "queued" };
+      const entry = { key: random(), text, created: Date.now(), from: box.name, state: "queued" };
       const message = promise(entry);
       const code = room.gone ? "left" : room.left(text) < 0 ? "too_long" : entries.length < LIMIT ? "" : "outbox_full";
       if (code) fail(entry, unsent(code));
@@ -210,7 +208,7 @@ export const makeOutbox = (room) => {
       }
       const entry = entries.find(({ state }) => state === "queued");
       if (entry?.message === undefined) return; // none, or it is being sealed
-      const wait = Math.max(socket.wait(), notBefore - Date.now());
+      const wait = Math.max(socket.wait(), notBefore - now());
       if (wait > 0) {
         timer = setTimeout(box.pump, wait);
         return;
@@ -219,7 +217,7 @@ export const makeOutbox = (room) => {
       entry.first ??= Date.now();
       save();
       const { message, key } = entry;
-      socket.send("roomMessage", { message, key }, (answer) => answered(entry, answer), 0);
+      socket.emit("roomMessage", { message, key }, (answer, error) => answered(entry, answer, error), 0);
       change(entry, "sending");
     },
   };

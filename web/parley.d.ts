@@ -165,9 +165,9 @@ export interface Socket extends Emitter<SocketEvents> {
 
   /**
    * Sends an event. Before the connection stands it waits for it (at most 100 do). `ack` gets the answer's data as it
-   * is, or `{error, code}` when none comes.
+   * is, or `{error, code}` when none comes; and the error that it is, if it is one.
    */
-  emit(event: string, data?: unknown, ack?: (answer: any) => void): void;
+  emit(event: string, data?: unknown, ack?: (answer: any, error?: ParleyError) => void): void;
   /** Sends an event and resolves with the answer's data; rejects with {@link ParleyError}. */
   emitWithAck(event: string, data?: unknown): Promise<any>;
   /** The same two with a timeout of their own. */
@@ -265,7 +265,11 @@ export interface Receipt {
 }
 
 export interface Gap {
-  /** `too_many`: more was missed than a login gives; `history` or `fill` has it. `expired`: gone. */
+  /**
+   * `too_many`: more was missed than a login gives. `history({ after: gap.after - 1, limit: 200 })` begins with it (the
+   * one before it tells the judge that the pages join up); go on from the newest that you got, up to `before`.
+   * `expired`: gone.
+   */
   reason: "too_many" | "expired";
   /** What is missing has a `seq` above this … */
   after: number;
@@ -273,8 +277,6 @@ export interface Gap {
   before: number | null;
   /** The server counts in another log than before: nothing below this line compares with what is above it. */
   newLog: boolean;
-  /** For `too_many`: fetches all of it, oldest first. For `expired`: an empty list. */
-  fill(): Promise<Message[]>;
 }
 
 export interface RoomEvents extends Record<string, any[]> {

@@ -1,5 +1,5 @@
 /** A connection that comes back by itself: sections 1, 2, 7 and 8 of PROTOCOL.md. Its manual is parley.d.ts. */
-import { ParleyError, backoff, emitter, problem, quietly } from "./base.js";
+import { ParleyError, backoff, emitter, fault, now, quietly } from "./base.js";
 import { makeRoom } from "./room.js";
 
 export { ParleyError };
@@ -15,13 +15,12 @@ export const connect = (url = "ws", options = {}) => {
   address.hash = "";
   /** @type {WebSocket | undefined} */
   let ws;
-  let opened = false; // ever
   let heard = 0; // frames
   let attempt = 0;
   let notBefore = 0; // as a goodbye asked for
   let slot = 0; // when the rate allows the next frame
   let lastId = 0;
-  /** @type {Map<number, {ack: (answer: any) => unknown, timer: any}>} */
+  /** @type {Map<number, {ack: import("./internal.js").Ack, timer: any}>} */
   const acks = new Map();
   /** @type {{ackId?: number}[]} */
   let waiting = []; // for the connection
@@ -39,7 +38,7 @@ export const connect = (url = "ws", options = {}) => {
   /** @param {object} frame */
   const transmit = (frame) => {
     const rate = socket.welcome?.limits.rate;
-    if (rate) slot = Math.max(Date.now(), slot) + 1000 / rate;
+    if (rate) slot = Math.max(now(), slot) + 1000 / rate;
     ws?.send(JSON.stringify(frame));
   };
 
@@ -48,12 +47,28 @@ export const connect = (url = "ws", options = {}) => {
     const { ack, timer } = acks.get(id) ?? {};
     acks.delete(id);
     clearTimeout(timer);
-    if (data?.code === "rate_limited") slot = Math.max(slot, Date.now() + (data.retryAfter || 1000));
-    if (ack) quietly(() => ack(data));
+    if (data?.code === "rate_limited") slot = Math.max(slot, now() + (data.retryAfter || 1000));
+    const error = data?.error && data.code ? new ParleyError(data.code, data.error, data) : undefined;
+    if (ack) quietly(() => ack(data, error));
   };
 
   /** @param {number} id @param {string} code */
-  const fail = (id, code) => answer(id, { code, error: `No answer: ${code}.` });
+  const fail = (id, code) => answer(id, { code, error: "no answer" });
+
+  /** @type {import("./internal.js").Wire["emit"]} */
+  const emit = (event, data, ack, ms = ackTimeout) => {
+    const ackId = ack && ++lastId;
+    const frame = { event, data, ackId };
+    if (ackId) acks.set(ackId, { ack, timer: ms && setTimeout(fail, ms, ackId, "timeout") });
+    if (socket.connected) transmit(frame);
+    else if (socket.state.state !== "closed" && waiting.length < 100) waiting.push(frame);
+    else if (ackId) fail(ackId, "disconnected");
+  };
+
+  /** @param {string} event @param {any} [data] @param {number} [ms] @returns {Promise<any>} */
+  const emitWithAck = (event, data, ms) => new Promise((resolve, reject) => {
+    emit(event, data, (it, error) => (error ? reject(error) : resolve(it)), ms);
+  });
 
   const stopTimers = () => {
     for (const timer of timers) clearTimeout(timer);
@@ -64,9 +79,8 @@ export const connect = (url = "ws", options = {}) => {
     stopTimers();
     /** @type {WebSocket} */
     const mine = (ws = new (options.WebSocket ?? WebSocket)(socket.url, "parley.v1"));
-    mine.onopen = () => (opened = true);
     mine.onerror = () => {}; // its close follows
-    mine.onclose = ({ code, reason }) => mine === ws && ended(code, reason);
+    mine.onclose = ({ code, reason }) => mine === ws && ended(code || 1006, reason); // Deno: 0
     mine.onmessage = ({ data }) => mine === ws && quietly(() => receive(data));
     socket.later(20_000, () => socket.connected || socket.drop("no answer"));
     become({ state: "connecting", attempt });
@@ -78,7 +92,7 @@ export const connect = (url = "ws", options = {}) => {
     const { event, data, ackId } = JSON.parse(text);
     if (event === "ack") return answer(ackId, data);
     if (event === "welcome") welcomed(data);
-    if (event === "goodbye") notBefore = Date.now() + data.reconnectIn;
+    if (event === "goodbye") notBefore = now() + data.reconnectIn;
     socket.room?.receive(event, data);
     if (!OWN.test(event)) socket.fire(event, data);
   };
@@ -86,7 +100,6 @@ export const connect = (url = "ws", options = {}) => {
   /** @param {import("./parley.js").Welcome} welcome */
   const welcomed = (welcome) => {
     Object.assign(socket, { welcome, id: welcome.id, connected: true, skew: Date.parse(welcome.now) - Date.now() });
-    notBefore = slot = 0;
     socket.later(10_000, () => (attempt = 0)); // stable
     const beat = () => socket.later(Math.max(1000, welcome.pingInterval || 25_000), () => {
       ping(10_000);
@@ -101,14 +114,14 @@ export const connect = (url = "ws", options = {}) => {
 
   /** Any frame within `patience` is a sign of life. @param {number} patience */
   const ping = (patience) => {
-    const sent = Date.now();
+    const sent = now();
     const before = heard;
     socket.later(patience, () => heard === before && socket.drop("no sign of life"));
-    socket.send("ping", undefined, (data) => {
-      if (problem(data)) return;
-      socket.rtt = Math.max(0, Date.now() - sent);
+    emit("ping", undefined, (_, error) => {
+      if (error) return;
+      socket.rtt = Math.round(now() - sent);
       socket.fire("rtt", socket.rtt);
-    });
+    }, 0);
   };
 
   /** @param {number} code @param {string} reason */
@@ -123,14 +136,14 @@ export const connect = (url = "ws", options = {}) => {
     if (ws && ws.readyState < 2) ws.close(again ? 4000 : 1000); // 1000 gives up the place in the room
     ws = undefined;
     if (again) {
-      if (!opened && !attempt) console.warn(`parley: cannot reach ${socket.url}; is it up, with --allow-origin ${globalThis.location?.origin}?`);
+      if (code === 1006 && !socket.welcome && !attempt) console.warn(`parley: cannot reach ${socket.url}: is it up, and does it allow this page (--allow-origin)?`);
       attempt++;
-      const delay = Math.max(0, notBefore - Date.now()) || backoff(attempt);
+      const delay = Math.max(0, notBefore - now()) || backoff(attempt);
       socket.later(delay, open);
       become({ state: "reconnecting", retryAt: Date.now() + delay, attempt, code, reason });
       socket.fire("reconnecting", { attempt, delay });
     } else {
-      awake("removeEventListener");
+      awake(false);
       waiting = [];
       become({ state: "closed", code, reason });
     }
@@ -144,11 +157,12 @@ export const connect = (url = "ws", options = {}) => {
     if (type === "online" || globalThis.document?.visibilityState !== "hidden") socket.probe();
   };
 
-  /** @param {"addEventListener" | "removeEventListener"} how */
-  const awake = (how) => {
+  /** @param {boolean} on */
+  const awake = (on) => {
+    const how = on ? "addEventListener" : "removeEventListener";
     for (const event of ["online", "pageshow", "visibilitychange"]) globalThis[how]?.(event, wake);
     clearInterval(watch);
-    if (how === "removeEventListener") return;
+    if (!on) return;
     let last = Date.now();
     watch = setInterval(() => {
       const passed = Date.now() - last;
@@ -173,17 +187,17 @@ export const connect = (url = "ws", options = {}) => {
       socket.room?.resume();
       if (state === "closed") {
         attempt = 0;
-        awake("addEventListener");
+        awake(true);
       }
-      if (/closed|reconnecting/.test(state)) open();
+      if (state === "closed" || state === "reconnecting") open();
     },
     disconnect: () => ended(1000, ""),
     drop: (reason) => ended(1006, reason),
     probe() {
       if (socket.connected) ping(3_000);
-      else if (socket.state.state === "reconnecting" && Date.now() >= notBefore) open();
+      else if (socket.state.state === "reconnecting" && now() >= notBefore) open();
     },
-    wait: () => Math.max(0, slot - Date.now()),
+    wait: () => Math.max(0, slot - now()),
     later(ms, run) {
       const timer = setTimeout(() => {
         timers.delete(timer);
@@ -192,28 +206,15 @@ export const connect = (url = "ws", options = {}) => {
       timers.add(timer);
     },
 
-    send(event, data, ack, ms = ackTimeout) {
-      const ackId = ack && ++lastId;
-      const frame = { event, data, ackId };
-      if (ackId) acks.set(ackId, { ack, timer: ms && setTimeout(fail, ms, ackId, "timeout") });
-      if (socket.connected) transmit(frame);
-      else if (socket.state.state !== "closed" && waiting.length < 100) waiting.push(frame);
-      else if (ackId) fail(ackId, "disconnected");
-    },
+    emit,
+    emitWithAck,
     timeout: (ms) => ({
-      emit: (event, data, ack) => socket.send(event, data, ack, ms),
-      emitWithAck: (event, data) => new Promise((resolve, reject) => {
-        socket.send(event, data, (it) => {
-          const error = problem(it);
-          error ? reject(error) : resolve(it);
-        }, ms);
-      }),
+      emit: (event, data, ack) => emit(event, data, ack, ms),
+      emitWithAck: (event, data) => emitWithAck(event, data, ms),
     }),
-    emit: (event, data, ack) => socket.send(event, data, ack),
-    emitWithAck: (event, data) => socket.timeout(ackTimeout).emitWithAck(event, data),
 
     async join(how) {
-      if (socket.room && !socket.room.stopped) throw new ParleyError("already_logged_in", "In a room already.");
+      if (socket.room && !socket.room.stopped) throw fault("already_logged_in");
       socket.room?.detach();
       const room = (socket.room = makeRoom(socket, how));
       if (socket.state.state === "closed") socket.connect();

@@ -1,5 +1,7 @@
 /** Who is in a room, and who is typing (sections 3 and 5 of PROTOCOL.md). */
 
+import { now } from "./base.js";
+
 /** @typedef {import("./internal.js").User} User */
 /** @typedef {{joined: User[], left: string[], count?: number}} Change */
 
@@ -12,7 +14,7 @@ export const makePeople = (room) => {
   let reading = false;
   /** Since the list is read again. @type {Change[]} */
   let changes = [];
-  let saidAt = 0;
+  let saidAt = -Infinity;
   let said = false;
 
   /** @param {string} id @param {string} [name] absent: not any more */
@@ -59,15 +61,18 @@ export const makePeople = (room) => {
       }
       if (event === "typing") typed(data.userId, data.typing && data.from);
       if (event === "roomMessage") typed(data.userId);
-      if (event === "notification" && data.kind === "left") typed(data.user.id);
+      if (event === "notification") {
+        const left = data.kind === "left";
+        if (left) typed(data.user.id);
+        room.fire(left ? "left" : "joined", data.user);
+      }
     },
 
     say(typing) {
-      const now = Date.now();
-      if (!room.joined || (typing ? Math.abs(now - saidAt) < 3_000 : !said)) return;
-      if (typing) saidAt = now;
+      if (!room.joined || (typing ? now() - saidAt < 3_000 : !said)) return;
+      if (typing) saidAt = now();
       said = typing;
-      room.socket.send("typing", { typing });
+      room.socket.emit("typing", { typing });
     },
 
     sent: () => (said = false),

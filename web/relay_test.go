@@ -40,6 +40,7 @@ type relay struct {
 
 	mu       sync.Mutex
 	toClient func(frame) []frame // what becomes of a frame; nil passes all
+	refuse   string              // the error code that answers messages in the server's place
 	sent     []string            // what pages sent, as it was on the wire
 	got      []string            // what pages were sent
 	away     bool                // /ws answers nobody
@@ -138,9 +139,12 @@ func (r *relay) serve(w http.ResponseWriter, request *http.Request, upstream str
 				_ = server.Close(websocket.CloseStatus(err), "")
 				return
 			}
-			r.mu.Lock()
-			r.sent = append(r.sent, string(raw))
-			r.mu.Unlock()
+			if answer := r.take(raw); answer != nil {
+				if client.Write(ctx, websocket.MessageText, answer) != nil {
+					return
+				}
+				continue
+			}
 			if server.Write(ctx, websocket.MessageText, raw) != nil {
 				return
 			}
@@ -162,6 +166,29 @@ func (r *relay) serve(w http.ResponseWriter, request *http.Request, upstream str
 		}
 	})
 	both.Wait()
+}
+
+// take notes what a page sent, and is the answer to it that is given in the server's place, if any.
+func (r *relay) take(raw []byte) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent = append(r.sent, string(raw))
+	var f frame
+	if r.refuse == "" || json.Unmarshal(raw, &f) != nil || f.Event != "roomMessage" {
+		return nil
+	}
+	answer, err := json.Marshal(frame{Event: "ack", AckID: f.AckID, Data: map[string]any{"code": r.refuse, "error": "not today."}})
+	if err != nil {
+		r.t.Error(err)
+	}
+	return answer
+}
+
+// refusing answers messages with an error from now on; "" ends it.
+func (r *relay) refusing(code string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refuse = code
 }
 
 // pass is what the page gets in place of what the server sent.

@@ -1,10 +1,11 @@
 /** A room over a connection that comes and goes (sections 3 and 5 of PROTOCOL.md). Its manual is parley.d.ts. */
-import { ParleyError, backoff, emitter, problem } from "./base.js";
+import { backoff, emitter, fault } from "./base.js";
 import { makeInbox, plain } from "./inbox.js";
 import { makeOutbox } from "./outbox.js";
 import { makePeople } from "./people.js";
 
-const CODES = new Map([[4401, "unauthorized"], [4501, "taken_over"], [4503, "removed"]]);
+/** @type {Record<number, string>} */
+const ENDS = { 4401: "unauthorized", 4501: "taken_over", 4503: "removed" };
 
 /** @type {import("./internal.js").MakeRoom} */
 export const makeRoom = (socket, options) => {
@@ -14,7 +15,7 @@ export const makeRoom = (socket, options) => {
   /** This connection's login. @type {object | undefined} */
   let turn;
   let tries = 0;
-  /** @type {(error?: ParleyError) => void} */
+  /** @type {(error?: Error) => void} */
   let settle;
 
   const prepare = async () => {
@@ -30,13 +31,12 @@ export const makeRoom = (socket, options) => {
 
   const identity = () => ({ name: outbox.name, room: room.name, access: room.codec.access, session: outbox.session });
 
-  /** @param {any} answer @param {number | undefined} since @param {Claims} claims */
-  const answered = (answer, since, claims) => {
-    const error = problem(answer);
+  /** @param {any} answer @param {import("./parley.js").ParleyError | undefined} error @param {number | undefined} since @param {Claims} claims */
+  const answered = (answer, error, since, claims) => {
     if (error) return refused(error, /rate_limited|unavailable/.test(error.code) || (entered && error.code === "room_full"));
     const { user, users, count, locked, more, resumed, recovered } = answer;
     if (room.encrypted && (user.name !== outbox.name || user.room !== room.name)) {
-      return stop(new ParleyError("mismatch", "The server answered with another name or room."));
+      return stop(fault("mismatch"));
     }
     const was = room.locked;
     tries = 0;
@@ -56,7 +56,7 @@ export const makeRoom = (socket, options) => {
     outbox.pump();
   };
 
-  /** @param {ParleyError} error @param {boolean} again */
+  /** @param {import("./parley.js").ParleyError} error @param {boolean} again */
   const refused = (error, again) => {
     turn = undefined; // nothing was entered that stop would have to leave
     if (again) socket.later(error.code === "rate_limited" ? socket.wait() : backoff(++tries), room.login);
@@ -85,9 +85,9 @@ export const makeRoom = (socket, options) => {
     people.lost();
   };
 
-  /** @param {ParleyError} error */
+  /** @param {import("./parley.js").ParleyError} error */
   const stop = (error) => {
-    if (turn && socket.connected) socket.send("logout", undefined, () => {}, 0); // the login may yet succeed
+    if (turn && socket.connected) socket.emit("logout", undefined, () => {}, 0); // the login may yet succeed
     idle();
     room.stopped = error;
     entered ? room.fire("end", error) : settle(error);
@@ -121,7 +121,7 @@ export const makeRoom = (socket, options) => {
     retry: (key) => outbox.retry(key),
     discard: (key) => outbox.discard(key),
     history: (page) => inbox.history(page),
-    listUsers: (page = {}) => room.ask("users", page),
+    listUsers: (page) => room.ask("users", page),
     typing: (typing) => people.say(typing),
     left: (text) => (socket.welcome?.limits.message ?? Infinity) - room.codec.size(text),
 
@@ -136,7 +136,7 @@ export const makeRoom = (socket, options) => {
 
     enter: () => new Promise((resolve, reject) => {
       /** @param {string} code */
-      const end = (code) => entered || room.gone || stop(new ParleyError(code, `Not joined: ${code}.`));
+      const end = (code) => entered || room.gone || stop(fault(code, "not joined"));
       const timer = timeout ? setTimeout(end, timeout, "timeout") : undefined;
       settle = (error) => {
         clearTimeout(timer);
@@ -160,16 +160,15 @@ export const makeRoom = (socket, options) => {
         if (mine !== turn) return;
         const since = entered ? room.seq : undefined;
         const data = { ...identity(), token, since, epoch: room.epoch || undefined };
-        socket.send("login", data, (answer) => mine === turn && answered(answer, since, claims), 0);
+        socket.emit("login", data, (answer, error) => mine === turn && answered(answer, error, since, claims), 0);
       } catch (error) {
-        if (mine === turn) refused(/** @type {ParleyError} */ (error), entered);
+        if (mine === turn) refused(/** @type {any} */ (error), entered);
       }
     },
 
     receive(event, data) {
       if (!room.joined) return;
       if (event === "roomMessage") inbox.live(data);
-      if (event === "notification") room.fire(data.kind === "left" ? "left" : "joined", data.user);
       people.receive(event, data);
     },
 
@@ -177,7 +176,7 @@ export const makeRoom = (socket, options) => {
       idle();
       if (code === 4503) outbox.renew();
       if (again || room.stopped) return;
-      stop(new ParleyError(CODES.get(code) ?? "closed", reason || "The connection was closed.", { closeCode: code }));
+      stop(fault(ENDS[code] ?? "closed", reason, { closeCode: code }));
     },
 
     resume() {
@@ -196,11 +195,11 @@ export const makeRoom = (socket, options) => {
       for (;;) {
         const wait = socket.wait();
         if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
-        if (!room.joined) throw new ParleyError("disconnected", "Not connected.");
+        if (!room.joined) throw fault("disconnected");
         try {
           return await socket.emitWithAck(event, data);
         } catch (error) {
-          if (/** @type {ParleyError} */ (error).code !== "rate_limited") throw error;
+          if (/** @type {any} */ (error).code !== "rate_limited") throw error;
         }
       }
     },

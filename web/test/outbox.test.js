@@ -190,6 +190,18 @@ test("asks about what was first sent more than 23 hours ago", async (t) => {
   assert.deepEqual([(await a).seq, (await again).seq], [102, 102]);
 });
 
+test("the 23 hours count from the first attempt", async (t) => {
+  const world = new World(t);
+  const room = await world.join();
+  const a = room.send("a");
+  for (const [hours, state] of /** @type {[number, string][]} */ ([[22, "sending"], [2, "ask"]])) {
+    await world.one("roomMessage");
+    world.clock.jump(hours * HOUR);
+    await world.comeBack();
+    assert.equal(a.message.state, state);
+  }
+});
+
 test("asks about what was written under another name", async (t) => {
   const world = new World(t);
   const room = await world.join();
@@ -319,6 +331,10 @@ test("a storage that is full, or holds something else, loses nothing but itself"
     throw new DOMException("full", "QuotaExceededError");
   };
   storage.getItem = () => "{not json";
+  for (const something of ["null", "7", "{}", '""']) {
+    storage.getItem = () => something;
+    await load(t, { storage, locks: null }).join();
+  }
   const world = load(t, { storage, locks: null });
   const room = await world.join();
   const a = room.send("a");

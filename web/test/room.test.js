@@ -11,7 +11,7 @@ const heard = (room) => {
   /** @type {any[]} */
   const seqs = [];
   room.on("message", (/** @type {any} */ { seq }) => seqs.push(seq));
-  room.on("gap", ({ fill, ...gap } = /** @type {any} */ ({})) => seqs.push(gap));
+  room.on("gap", (/** @type {any} */ gap) => seqs.push(gap));
   return seqs;
 };
 
@@ -131,7 +131,9 @@ test("a lost connection is mended: session, since, epoch; resumed", async (t) =>
   world.ws.say("roomMessage", said(104));
   world.ws.say("roomMessage", said(105));
   await settled();
-  assert.deepEqual(seqs, [101, 103, 104, 105], "each once");
+  world.ws.say("roomMessage", said(50));
+  await settled();
+  assert.deepEqual([seqs, room.seq], [[101, 103, 104, 105], 105], "each once; the cursor never goes back");
 });
 
 test("the cursor is ahead of the page's handler", async (t) => {
@@ -149,39 +151,42 @@ test("the cursor is ahead of the page's handler", async (t) => {
   assert.equal(world.login.data.since, 101, "a handler that failed is not called again");
 });
 
-test("gap: told before what follows it; fill fetches it", async (t) => {
+test("a message that is none stops nothing", async (t) => {
+  const world = new World(t);
+  mock.method(console, "error", () => {});
+  const seqs = heard(await world.join());
+  await settled();
+  for (const payload of [said(101, { message: undefined }), said(102, { message: 7 }), null, said(103)]) {
+    world.ws.say("roomMessage", payload);
+  }
+  await settled();
+  assert.deepEqual(seqs, [103]);
+});
+
+test("gap: told before what follows it; history fills it", async (t) => {
   const world = new World(t);
   const room = await world.join();
   const seqs = heard(room);
-  /** @type {import("../parley.js").Gap | undefined} */
-  let last;
-  room.on("gap", (gap) => (last = gap));
   await settled();
   const gap = { after: 100, before: 500, reason: "too_many" };
   await world.comeBack({ seq: 500, recovered: false, gap, messages: [said(500)] });
-  assert.deepEqual(seqs, [{ ...gap, newLog: false }, 500]);
+  assert.deepEqual(seqs.splice(0), [{ ...gap, newLog: false }, 500]);
 
-  const filling = /** @type {NonNullable<typeof last>} */ (last).fill();
-  await settled();
-  let request = world.ws.one("history");
+  const asking = room.history({ after: gap.after - 1, limit: 200 });
+  const request = await world.one("history");
   assert.deepEqual(request.data, { after: 99, limit: 200 });
   world.ws.ack(request, { messages: [said(100), said(101), said(300)], more: true });
-  await settled();
-  request = world.ws.one("history");
-  assert.deepEqual(request.data, { after: 299, limit: 200 });
-  world.ws.ack(request, { messages: [said(300), said(301), said(500), said(501)], more: true });
-  await settled();
-  request = world.ws.one("history");
-  world.ws.ack(request, { messages: [said(301), said(500)], more: false });
-  assert.deepEqual((await filling).map(({ seq }) => seq), [101, 300, 301]);
-  assert.deepEqual(seqs.slice(2), [], "they are handed over by fill alone");
+  assert.deepEqual((await asking).messages.map(({ seq }) => seq), [100, 101, 300]);
+  assert.deepEqual(seqs, [], "they are handed over by history alone");
 });
 
 test("gap: another log begins anew", async (t) => {
   const world = new World(t);
   const room = await world.join();
   const seqs = heard(room);
-  await settled();
+  const page = room.history();
+  world.ws.ack(await world.one("history"), { messages: [said(5)], more: false });
+  await page;
   const gap = { after: 100, before: 5, reason: "expired" };
   await world.comeBack({ epoch: "e2", seq: 5, recovered: false, gap, messages: [said(5)] });
   world.ws.say("roomMessage", said(6));
@@ -320,7 +325,13 @@ test("tokens: renewed a minute before exp, by the server's clock", async (t) => 
   assert.deepEqual(world.ws.news(), [], "no token to be had");
   count = 3;
   await world.clock.advance(30_000);
-  assert.equal(world.ws.one("login").data.session, session, "tried again in half of what is left");
+  const again = world.ws.one("login");
+  assert.equal(again.data.session, session, "tried again in half of what is left");
+  world.ws.ack(again, { user: ANN, users: [], messages: [], resumed: true, epoch: "e1", seq: 100, locked: false });
+  await settled();
+  void room.leave();
+  await world.clock.advance(3_600_000);
+  assert.equal(count, 4, "after leave no token is fetched any more");
 });
 
 test("people: users, joined, left", async (t) => {

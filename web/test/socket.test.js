@@ -189,6 +189,10 @@ test("the console is told once when a first connection never opened", async (t) 
   await other.welcome();
   other.ws.end(1006);
   assert.equal(warn.mock.callCount(), 1, "not after one that opened");
+  const full = new World(t);
+  full.ws.open();
+  full.ws.end(1013);
+  assert.equal(warn.mock.callCount(), 1, "a server that is full is there");
 });
 
 test("close codes, without a room (section 8)", async (t) => {

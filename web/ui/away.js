@@ -35,15 +35,22 @@ export function arrived(m, room) {
   }
   if (sound.checked) chime();
   if (desktop.checked && (document.hidden || !document.hasFocus())) {
-    const shown = new Notification(`${m.from} · ${room}`, {
-      body: m.text === null ? "A message that cannot be shown" : m.text.slice(0, 200),
-      tag: `parley ${room}`,
-      icon: "icon.svg",
-    });
+    notify(`${m.from} · ${room}`, m.text === null ? "A message that cannot be shown" : m.text.slice(0, 200), room);
+  }
+}
+
+/** @param {string} heading @param {string} body @param {string} room its newest notification replaces the one before */
+function notify(heading, body, room) {
+  try {
+    const shown = new Notification(heading, { body, tag: `parley ${room}`, icon: "icon.svg" });
     shown.onclick = () => {
       window.focus();
       shown.close();
     };
+  } catch {
+    // Some phones allow notifications to service workers alone, and say so only now.
+    desktop.checked = false;
+    say("This browser shows no notifications of a page.");
   }
 }
 

@@ -57,4 +57,8 @@ function show(text) {
 
 now.addEventListener("click", () => socket?.connect());
 addEventListener("online", draw);
-addEventListener("offline", draw);
+addEventListener("offline", () => {
+  // The system says so; whether it is true of this connection is soon known.
+  socket?.probe();
+  draw();
+});

@@ -26,6 +26,8 @@ let proposed = "";
 let settled = false;
 /** The link's secret is missing: no open room is entered in its place. */
 let incomplete = false;
+/** @type {{ place: Place, keys: ReturnType<typeof deriveKeys> } | undefined} */
+let early;
 /** @type {(place: Place & { name: string }) => void} */
 let enter = () => {};
 
@@ -77,8 +79,14 @@ export function invite(place) {
   secret.value = place.secret;
   if (place.name) name.value = place.name;
   show(true);
-  if (place.secret && available()) deriveKeys(place.room, place.secret).catch(() => {});
+  if (!place.secret || !available()) return;
+  early = { place, keys: deriveKeys(place.room, place.secret) };
+  early.keys.catch(() => {}); // told when they are used
 }
+
+/** The keys that were derived while the name was typed, if they are this room's. @param {Place} place */
+export const keysOf = ({ room: where, secret: its }) =>
+  early && early.place.room === where && early.place.secret === its ? early.keys : undefined;
 
 /** @param {boolean} decided */
 function show(decided) {

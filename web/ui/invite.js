@@ -8,7 +8,9 @@ import { isRemembered, keepTabPlace } from "./stored.js";
 
 /** @type {Place | undefined} */
 let place;
-const label = $("invite-label");
+const toast = $("toast");
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let fading;
 /** @type {HTMLDialogElement} */
 const ask = $("ask");
 
@@ -48,12 +50,9 @@ async function hand(share) {
     keepTabPlace(place);
   }
   unbanner("link");
-  label.textContent = share ? "Shared" : "Copied";
-  $("invited-said").textContent = "Invite link copied";
-  setTimeout(() => {
-    label.textContent = "Copy invite link";
-    $("invited-said").textContent = "";
-  }, 2500);
+  toast.textContent = share ? "Invite link shared" : "Invite link copied";
+  clearTimeout(fading);
+  fading = setTimeout(() => toast.replaceChildren(), 2500);
   return true;
 }
 

@@ -2,8 +2,9 @@
  * The messages of a room: those of the server's log in the order of `seq`, one's own that wait below them, and
  * between them what came, went or is missing.
  */
-import { el, button } from "./dom.js";
+import { el } from "./dom.js";
 import { Entries } from "./entries.js";
+import { Holes } from "./holes.js";
 import { Comings, messageLine, missingLine, outboxLine } from "./line.js";
 
 /** @import { Gap, Message, Missing, OwnMessage, Room, User } from "../parley.js" */
@@ -13,18 +14,12 @@ import { Comings, messageLine, missingLine, outboxLine } from "./line.js";
 /** Lines kept while the reader is at the newest end, and in any case; older ones are loaded again when scrolled to. */
 const KEPT = 1500;
 const MOST = 6000;
-const PAGE = 100;
-
-/**
- * A stretch of the log that is not loaded: everything above `after` and below `before`.
- * @typedef {Entry & { after: number, before: number, busy: boolean }} Hole
- */
 
 export class Log {
   element;
   pending = el("div", "outbox");
   entries;
-  watcher;
+  holes;
   era = 0;
   epoch = "";
   /** @type {Map<Message, Entry>} */
@@ -33,8 +28,6 @@ export class Log {
   missing = new Map();
   /** Own messages that wait, by key. @type {Map<string, HTMLElement>} */
   waiting = new Map();
-  /** @type {Hole[]} */
-  holes = [];
   /** To which the next coming or going is added. @type {Comings | undefined} */
   comings;
   /** Received, and not drawn yet. @type {Message[]} */
@@ -42,6 +35,10 @@ export class Log {
   flushed = 0;
   /** The newest `seq` that is shown. */
   newest = 0;
+  /** The first one that came while the tab was out of sight. @type {Message | undefined} */
+  unread;
+  /** The tab was looked at since. */
+  looked = true;
   /** @type {Room | undefined} */
   room;
   /** @type {(() => void)[]} */
@@ -53,8 +50,7 @@ export class Log {
     this.element = view.log;
     this.element.replaceChildren(el("p", "empty", "Nothing has been said here yet."), this.pending);
     this.entries = new Entries(this.element, this.pending);
-    const nearby = { root: this.element, rootMargin: "800px 0px" };
-    this.watcher = new IntersectionObserver((seen) => this.reached(seen), nearby);
+    this.holes = new Holes(this);
     view.toEnd();
   }
 
@@ -69,14 +65,21 @@ export class Log {
       room.on("outbox", (changed) => this.own(changed)),
       room.on("joined", (user) => this.notice("came", user)),
       room.on("left", (user) => this.notice("went", user)),
+      room.on("resumed", () => this.holes.watch()),
     ];
+    const looked = () => {
+      this.looked = true;
+      this.view.stop = null;
+    };
+    document.addEventListener("visibilitychange", looked);
+    this.subscribed.push(() => document.removeEventListener("visibilitychange", looked));
     for (const m of room.outbox) this.own(m);
   }
 
   /** The room was left; what comes late is not drawn. */
   close() {
     this.room = undefined;
-    this.watcher.disconnect();
+    this.holes.close();
     for (const unsubscribe of this.subscribed) unsubscribe();
   }
 
@@ -88,6 +91,10 @@ export class Log {
 
   /** Many may come in a burst: they are drawn together, 30 times a second at the most. @param {Message} m */
   receive(m) {
+    if (document.hidden && this.looked && m.live && !m.own) {
+      this.unread = m;
+      this.looked = false;
+    }
     this.queue.push(m);
     if (this.queue.length > 1) return;
     const rest = this.flushed + 33 - performance.now();
@@ -103,7 +110,7 @@ export class Log {
     this.change(() => this.put(messages), !messages[0].live);
     this.view.added(messages.filter((m) => m.live && !m.own).length);
     if (this.entries.list.length > (this.view.stuck ? KEPT * 1.3 : MOST)) this.trim();
-    if (first && this.room.more) this.hole(-1, messages[0].seq);
+    if (first && this.room.more) this.holes.above(messages[0].seq);
   }
 
   /** @param {Message[]} messages */
@@ -118,6 +125,10 @@ export class Log {
         this.comings = undefined;
       }
       if (m.own && m.key) this.settled(m.key);
+      if (m === this.unread) {
+        this.entries.divide(entry);
+        if (document.hidden) this.view.stop = entry.element;
+      }
     }
   }
 
@@ -143,7 +154,9 @@ export class Log {
         if (entry) this.entries.redraw(entry, messageLine(m));
       }
       const stays = new Set();
+      const oldest = this.entries.list.find((entry) => entry.message)?.seq ?? 0;
       for (const { from, after, before, count } of missing) {
+        if (before < oldest) continue; // shown when what stands below it is
         const id = `${before} ${after} ${count} ${from}`;
         stays.add(id);
         if (this.missing.has(id)) continue;
@@ -201,7 +214,7 @@ export class Log {
     this.newest = 0;
     this.comings = undefined;
     this.missing.clear();
-    for (const hole of this.holes.splice(0)) this.shut(hole, "What was here before is no longer kept.");
+    this.holes.shutAll("What was here before is no longer kept.");
   }
 
   /** @param {Gap} gap */
@@ -212,72 +225,21 @@ export class Log {
       this.epoch = this.room.epoch;
       this.newEra();
     }
-    if (reason === "too_many" && before !== null) return this.hole(after, before);
+    if (reason === "too_many" && before !== null) return this.holes.add(after, before);
     const element = el("p", "notice missing", "Messages are missing here that are no longer kept.");
     this.change(() => this.entries.add({ era, seq: after, side: 2, element }), false);
-  }
-
-  /** @param {number} after -1: the beginning of the log @param {number} before */
-  hole(after, before) {
-    const element = el("div", "notice hole", button("Load earlier messages", () => void this.fill(hole)));
-    /** @type {Hole} */
-    const hole = { era: this.era, seq: after, side: 2, element, after, before, busy: false };
-    this.holes.push(hole);
-    this.change(() => this.entries.add(hole), true);
-    this.watcher.observe(element);
-  }
-
-  /** @param {IntersectionObserverEntry[]} seen */
-  reached(seen) {
-    for (const { isIntersecting, target } of seen) {
-      const hole = this.holes.find((h) => h.element === target);
-      if (isIntersecting && hole) void this.fill(hole);
-    }
-  }
-
-  /** Loads the newest page of what is not loaded; further ones as the reader comes near. @param {Hole} hole */
-  async fill(hole) {
-    const room = this.room;
-    if (hole.busy || !room || !room.joined) return;
-    hole.busy = true;
-    hole.element.classList.add("busy");
-    this.watcher.unobserve(hole.element);
-    try {
-      const page = await room.history({ before: hole.before, limit: PAGE });
-      if (room !== this.room || !this.holes.includes(hole)) return;
-      const messages = page.messages.filter((m) => m.seq > hole.after);
-      this.change(() => this.put(messages), true);
-      hole.before = messages[0]?.seq ?? hole.before;
-      if (!page.more || messages.length < page.messages.length) {
-        this.holes = this.holes.filter((other) => other !== hole);
-        this.change(() => this.shut(hole, hole.after < 0 ? "This is the beginning of what is kept." : ""), true);
-      }
-    } catch {
-      // The connection went; the button and the next scroll try again.
-    } finally {
-      hole.busy = false;
-      hole.element.classList.remove("busy");
-      if (this.holes.includes(hole)) this.watcher.observe(hole.element);
-    }
-  }
-
-  /** @param {Hole} hole @param {string} text what stays in its place */
-  shut(hole, text) {
-    this.watcher.unobserve(hole.element);
-    if (text) this.entries.redraw(hole, el("p", "notice", text));
-    else this.entries.remove(hole);
   }
 
   trim() {
     this.view.keep(() => {
       for (const entry of this.entries.trim(this.view.stuck ? KEPT : MOST)) {
         if (entry.message) this.shown.delete(entry.message);
-        this.holes = this.holes.filter((hole) => hole !== entry);
+        this.holes.forget(entry);
         for (const [id, mark] of this.missing) if (mark === entry) this.missing.delete(id);
       }
       this.entries.settle();
     });
     const oldest = this.entries.list.find((entry) => entry.message);
-    if (oldest?.era === this.era && !this.holes.some((hole) => hole.after < 0)) this.hole(-1, oldest.seq);
+    if (oldest?.era === this.era) this.holes.above(oldest.seq);
   }
 }

@@ -5,7 +5,7 @@ import { banner, unbanner } from "./banner.js";
 import { attachComposer, emptyComposer, enableComposer } from "./composer.js";
 import { attachConnection, inRoom } from "./connection.js";
 import { $, button } from "./dom.js";
-import { busy, invite, nextName, propose, refused, unreachable } from "./door.js";
+import { busy, invite, keysOf, nextName, propose, refused, unreachable } from "./door.js";
 import { attachInvite, mayLeave } from "./invite.js";
 import { Log } from "./log.js";
 import { attachPeople, showPeopleWhereWide } from "./people.js";
@@ -39,7 +39,7 @@ export async function join(place, timeout) {
   mine.on("reconnecting", () => room ?? (signal.aborted || unreachable()));
   try {
     const { room: where, secret, name } = place;
-    const entered = await mine.join({ room: where, name, secret: secret || undefined, timeout, signal });
+    const entered = await mine.join({ room: where, name, secret: secret || undefined, keys: keysOf(place), timeout, signal });
     enter(entered, { ...place, room: entered.name, name: entered.user.name, joined: true });
   } catch (error) {
     mine.disconnect();

@@ -62,13 +62,13 @@ export class View {
       this.follow();
       return;
     }
-    const anchor = this.firstVisible();
-    const before = anchor?.offsetTop ?? 0;
+    // Its last part: the first may be a separator, which moves to the line above.
+    const anchor = this.firstVisible()?.lastElementChild;
+    const before = anchor?.getBoundingClientRect().top ?? 0;
     change();
-    if (anchor?.isConnected) {
-      const moved = anchor.offsetTop - before;
-      if (moved) this.log.scrollTop += moved;
-    }
+    if (!anchor?.isConnected) return;
+    const moved = anchor.getBoundingClientRect().top - before;
+    if (moved) this.log.scrollTop += moved;
   }
 
   /** @returns {HTMLElement | undefined} */

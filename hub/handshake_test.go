@@ -1,0 +1,159 @@
+package hub
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"parley/protocol"
+)
+
+func TestOrigins(t *testing.T) {
+	origins, err := ParseOrigins([]string{"https://chat.example.org", "http://localhost:*", "https://*.example.net:8443"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVenue(t, Config{}, ServeOptions{Origins: origins})
+	own := strings.TrimSuffix(strings.TrimPrefix(v.url, "ws://"), "/ws")
+	host, _, _ := strings.Cut(own, ":")
+	for _, tt := range []struct {
+		origin string
+		want   bool
+	}{
+		{"http://" + own, true},
+		{"https://" + own, true}, // behind a proxy that ends TLS
+		{"http://" + host, false},
+		{"http://" + host + ":1", false},
+		{"https://chat.example.org", true},
+		{"https://CHAT.example.org", true},
+		{"http://chat.example.org", false},
+		{"https://chat.example.org:444", false},
+		{"https://chat.example.org.evil.example", false},
+		{"http://localhost:5173", true},
+		{"http://localhost", false},
+		{"https://a.b.example.net:8443", true},
+		{"https://a.example.net", false},
+		{"null", false},
+		{"", false},
+	} {
+		ws, resp, err := v.dial(&websocket.DialOptions{HTTPHeader: http.Header{"Origin": {tt.origin}}})
+		if (err == nil) != tt.want || err != nil && (resp == nil || resp.StatusCode != http.StatusForbidden) {
+			t.Errorf("origin %q: %v, %v", tt.origin, resp, err)
+		}
+		if err == nil {
+			_ = ws.CloseNow()
+		}
+	}
+	v.connect() // without an origin
+}
+
+func TestEveryOrigin(t *testing.T) {
+	origins, err := ParseOrigins([]string{"*"})
+	if err != nil || !origins.All() {
+		t.Fatal(err)
+	}
+	v := newVenue(t, Config{}, ServeOptions{Origins: origins})
+	ws, _, err := v.dial(&websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://anywhere.example"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = ws.CloseNow()
+	for _, bad := range []string{"localhost", "https://", "://x", "https://a/path", "https://a b"} {
+		if _, err := ParseOrigins([]string{bad}); err == nil {
+			t.Errorf("%q is taken for an origin", bad)
+		}
+	}
+}
+
+func TestSubprotocol(t *testing.T) {
+	v := newVenue(t, Config{}, ServeOptions{})
+	for _, tt := range []struct {
+		offered []string
+		want    string
+	}{{nil, ""}, {[]string{"parley.v1"}, "parley.v1"}, {[]string{"chat", "parley.v1"}, "parley.v1"}, {[]string{"parley.v2"}, ""}} {
+		ws, resp, err := v.dial(&websocket.DialOptions{Subprotocols: tt.offered, CompressionMode: websocket.CompressionContextTakeover})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ws.Subprotocol() != tt.want {
+			t.Errorf("offered %q: selected %q, want %q", tt.offered, ws.Subprotocol(), tt.want)
+		}
+		if extensions := resp.Header.Get("Sec-WebSocket-Extensions"); extensions != "" {
+			t.Errorf("negotiated %s", extensions)
+		}
+		_ = ws.CloseNow()
+	}
+}
+
+func TestFull(t *testing.T) {
+	for name, opts := range map[string]ServeOptions{"an address": {ConnsPerIP: 2}, "in all": {MaxConns: 2}} {
+		t.Run(name, func(t *testing.T) {
+			v := newVenue(t, Config{}, opts)
+			first, second := v.connect(), v.connect()
+			v.knock().wantClosed(protocol.CloseTryLater)
+			_ = first.ws.Close(websocket.StatusNormalClosure, "")
+			for {
+				// The place is free when the server has seen the end of the first.
+				ws, _, err := v.dial(&websocket.DialOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _, err = ws.Read(t.Context())
+				_ = ws.CloseNow()
+				if err == nil {
+					break
+				}
+				if code := websocket.CloseStatus(err); code != websocket.StatusTryAgainLater {
+					t.Fatal(err)
+				}
+			}
+			second.ask("ping", "null")
+		})
+	}
+}
+
+// What is no text message of an envelope's size ends the connection, by a code
+// that says why.
+func TestFrames(t *testing.T) {
+	const limit = 1000
+	v := newVenue(t, Config{MessageLimit: limit}, ServeOptions{})
+	bob := v.login("Bob", "")
+	largest := `{"event":"roomMessage","data":{"message":"` + strings.Repeat(`\u0001`, limit) + `","key":"` + strings.Repeat(`\u0041`, 64) + `"},"ackId":9007199254740991}`
+	for _, tt := range []struct {
+		name string
+		kind websocket.MessageType
+		data string
+		want protocol.CloseCode
+	}{
+		{"binary", websocket.MessageBinary, `{"event":"ping","ackId":1}`, protocol.CloseUnsupported},
+		{"not UTF-8", websocket.MessageText, "{\"event\":\"ping\xff\",\"ackId\":1}", protocol.CloseNotUTF8},
+		{"a surrogate", websocket.MessageText, "{\"event\":\"ping\xed\xa0\x80\",\"ackId\":1}", protocol.CloseNotUTF8},
+		{"too large", websocket.MessageText, largest + strings.Repeat(" ", 6*limit+4<<10-len(largest)+1), protocol.CloseTooBig},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			g := v.login("Ann", "")
+			bob.wait("notification")
+			if err := g.ws.Write(t.Context(), tt.kind, []byte(tt.data)); err != nil {
+				t.Fatal(err)
+			}
+			g.t = t
+			g.wantClosed(tt.want)
+			if d := bob.wait("notification"); d.Kind != "left" {
+				t.Errorf("Bob hears %s", d.Data)
+			}
+		})
+	}
+	g := v.login("Cy", "")
+	for _, frame := range []string{largest, largest + strings.Repeat(" ", 6*limit+4<<10-len(largest))} {
+		g.send(frame)
+		if d := g.wait("ack"); d.Code != "" || d.AckID != protocol.MaxAckID {
+			t.Errorf("the largest message that is allowed: %s", d.Data)
+		}
+	}
+	for range maxBadFrames {
+		g.send("no envelope")
+	}
+	g.wantClosed(protocol.ClosePolicy)
+}
