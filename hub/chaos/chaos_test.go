@@ -71,6 +71,11 @@ func chaos(t *testing.T, seed uint64, duration time.Duration) {
 	t.Logf("seed %d", seed)
 	defer func() { t.Logf("seed=%d %v", seed, &w.stats) }()
 
+	w.live(seed, proxy, servers, func(rng *rand.Rand) { w.breakServers(servers, rng, duration) })
+}
+
+// live lets the members live while things break, then lets them come to rest, and gives the verdict.
+func (w *world) live(seed uint64, proxy *hubtest.Proxy, servers []*hubtest.Server, breakThings func(*rand.Rand)) {
 	members := make([]*member, 0, senders+observers)
 	for i := range senders + observers {
 		base := "observer" + strconv.Itoa(i)
@@ -79,7 +84,7 @@ func chaos(t *testing.T, seed uint64, duration time.Duration) {
 		}
 		members = append(members, newMember(w, base, "room"+strconv.Itoa(i%rooms), i < senders, rand.New(rand.NewPCG(seed, uint64(i)))))
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(w.t.Context())
 	var living, harming sync.WaitGroup
 	quiet := sync.OnceFunc(func() { close(w.quiet) })
 	defer func() {
@@ -92,7 +97,7 @@ func chaos(t *testing.T, seed uint64, duration time.Duration) {
 		living.Go(func() { m.run(ctx) })
 	}
 	harming.Go(func() { w.breakConnections(proxy, rand.New(rand.NewPCG(seed, 1000))) })
-	w.breakServers(servers, rand.New(rand.NewPCG(seed, 1001)), duration)
+	breakThings(rand.New(rand.NewPCG(seed, 1001)))
 	quiet()
 	harming.Wait()
 	proxy.Each(func(l *hubtest.Link) {
@@ -102,7 +107,7 @@ func chaos(t *testing.T, seed uint64, duration time.Duration) {
 
 	begin := time.Now()
 	w.settle(members)
-	t.Logf("all at rest after %v", time.Since(begin).Round(time.Millisecond))
+	w.t.Logf("all at rest after %v", time.Since(begin).Round(time.Millisecond))
 	stop()
 	living.Wait()
 	w.judge(members, servers)

@@ -162,7 +162,7 @@ func (m *member) verdict(err error, loggedIn bool) time.Duration {
 	switch code := hubtest.CloseCode(err); code {
 	case -1: // cut, or given up
 	case 1012:
-		if loggedIn {
+		if loggedIn && !m.w.cluster { // there a server may be cut off from the others
 			m.w.violation("%s: closed with 1012 without a goodbye", m.name)
 		}
 		return time.Duration(m.rng.Int64N(int64(firstBackoff)))

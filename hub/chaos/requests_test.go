@@ -26,7 +26,7 @@ func (a *attachment) login() error {
 // of a later generation know nothing of it.
 func (m *member) loginSent() {
 	now := m.w.generation.Load()
-	if now-m.unansweredIn >= 2 {
+	if now-m.unansweredIn >= 2 && !m.w.cluster {
 		m.unanswered = 0
 	}
 	m.unanswered++

@@ -13,6 +13,7 @@ type world struct {
 	url        string        // of the endpoint, through the proxy
 	durability string        // what acknowledgements must say
 	grace      time.Duration // the server's --grace
+	cluster    bool          // several servers that know one another: users and logins outlive a server
 	quiet      chan struct{} // closed when the chaos is over: nobody makes further messages, and nobody dies
 
 	// generation counts the beginnings and the ends of the servers' lives: it is even while they live and odd
