@@ -4,10 +4,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz bench chaos clean tools chromium nginx release
+.PHONY: help run build test lint fuzz bench chaos chaos-cluster cluster clean tools chromium nginx release
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## build, and start on http://localhost:8080
 	@echo "Parley is starting: open http://localhost:8080 (Ctrl-C ends it)"
@@ -35,7 +35,10 @@ bench: ## the Go benchmarks
 
 chaos: ## 100,000 random schedules of the hub; two minutes of cuts, freezes and kills on the real server
 	go test -count 1 -timeout 60m -run Schedules ./hub -schedules 100000
-	go test -count 1 -timeout 30m -v -run TestChaos ./hub/chaos -chaos.duration 2m
+	go test -count 1 -timeout 30m -v -run 'TestChaos$$' ./hub/chaos -chaos.duration 2m
+
+chaos-cluster: ## the same on three servers and three NATS servers, five times
+	go test -count 1 -timeout 60m -v -run 'TestChaosCluster$$' ./hub/chaos -chaos.runs 5
 
 release: ## binaries for all systems in dist/, with checksums
 	rm -rf dist && mkdir dist
@@ -44,6 +47,10 @@ release: ## binaries for all systems in dist/, with checksums
 		echo $$file; CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -trimpath -ldflags '$(LDFLAGS)' -o $$file .; \
 	done
 	cd dist && sha256sum parley-* > SHA256SUMS
+
+cluster: build nginx ## start three servers, three NATS servers and nginx, and open the page
+	go build -o dist/nats-server github.com/nats-io/nats-server/v2
+	deploy/cluster/run.sh ./parley dist/nats-server
 
 clean: ## remove what was built
 	rm -rf parley dist node_modules

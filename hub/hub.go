@@ -62,6 +62,7 @@ type Hub struct {
 	pending  map[store.Ref]pendingAppend
 	opening  map[store.Ref]*room
 	entering map[store.Ref]*loginPage // with shared
+	leaving  map[string]received      // with shared: logouts, by user id
 	removals map[store.Ref]chan<- error
 	lastRef  store.Ref
 	timers   timers
@@ -163,6 +164,7 @@ func New(cfg Config) *Hub {
 		pending:  make(map[store.Ref]pendingAppend),
 		opening:  make(map[store.Ref]*room),
 		entering: make(map[store.Ref]*loginPage),
+		leaving:  make(map[string]received),
 		guesses:  make(guesses),
 		removals: make(map[store.Ref]chan<- error),
 	}

@@ -288,8 +288,12 @@ func (h *Hub) remove(m *member) {
 func (h *Hub) handleLogout(ev received) {
 	c := ev.c
 	h.flushAnswers()
-	h.leave(c.member)
 	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
+	if h.shared != nil {
+		h.askToLogOut(ev)
+		return
+	}
+	h.leave(c.member)
 	h.send(c, h.frame(protocol.AppendEmptyAck(h.scratch[:0], ev.ackID)))
 }
 

@@ -69,7 +69,7 @@ func (h *Hub) beginGrace(m *member) {
 	absence := m.absence
 	h.timers.set(h.now.Add(h.cfg.Grace), func() {
 		if h.members[m.ID] == m && m.client == nil && !m.remote && m.absence == absence && !h.draining.on {
-			h.leave(m)
+			h.expire(m)
 		}
 	})
 }

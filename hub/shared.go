@@ -126,6 +126,35 @@ func (h *Hub) askToLeave(m *member) {
 	h.shared.Leave(m.Room, m.Nick, m.ID)
 }
 
+// expire takes out a member that did not come back. With a shared directory it may just be coming back.
+func (h *Hub) expire(m *member) {
+	if h.shared != nil {
+		h.shared.Expire(m.Room, m.Nick, m.ID)
+		return
+	}
+	h.leave(m)
+}
+
+// askToLogOut parts a connection from its user; it is answered when that has left, and waits until then.
+func (h *Hub) askToLogOut(ev received) {
+	c, m := ev.c, ev.c.member
+	h.askToLeave(m)
+	h.leaving[m.ID] = ev
+	c.entering = true
+}
+
+// loggedOut answers a logout, if there is one of that user.
+func (h *Hub) loggedOut(id string) {
+	ev, ok := h.leaving[id]
+	if !ok {
+		return
+	}
+	delete(h.leaving, id)
+	ev.c.entering = false
+	h.send(ev.c, appendText(nil, protocol.AppendEmptyAck(nil, ev.ackID)))
+	h.proceed(ev.c)
+}
+
 // tellAway tells the other nodes that the member has no connection.
 func (h *Hub) tellAway(m *member) {
 	if h.shared != nil {
@@ -152,6 +181,9 @@ func (h *Hub) changed(c store.Change) {
 			return
 		}
 		h.move(m, !c.Member.Here)
+		if m.remote {
+			h.loggedOut(m.ID)
+		}
 		h.expected(m, c.Member.Ref)
 	case store.Left:
 		if m == nil {
@@ -168,6 +200,7 @@ func (h *Hub) changed(c store.Change) {
 			old.out.closeWith(protocol.CloseRemoved, reason)
 			h.drop(old)
 		}
+		h.loggedOut(m.ID)
 		h.leaveIdle(r)
 	}
 }
@@ -207,6 +240,7 @@ func (h *Hub) move(m *member, remote bool) {
 		return
 	}
 	m.remote = remote
+	m.absence++ // a grace period of before is over
 	if !remote {
 		m.room.here++
 		return
@@ -245,6 +279,9 @@ func (h *Hub) lost() {
 			h.depart(c.member)
 			h.end(c, protocol.CloseRestart)
 		}
+	}
+	for id := range h.leaving {
+		h.loggedOut(id)
 	}
 	for _, r := range h.rooms {
 		h.windows.remove(r)

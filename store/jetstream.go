@@ -200,6 +200,11 @@ func (j *JetStream) Away(room, nick, id string) {
 	j.tell(func() { j.alter(&change{kind: goesAway, room: token(room), nick: nick, id: id}) })
 }
 
+// Expire implements [Shared].
+func (j *JetStream) Expire(room, nick, id string) {
+	j.tell(func() { j.alter(&change{kind: expires, room: token(room), nick: nick, id: id}) })
+}
+
 // Leave implements [Shared].
 func (j *JetStream) Leave(room, nick, id string) {
 	j.tell(func() { j.alter(&change{kind: leaves, room: token(room), nick: nick, id: id}) })

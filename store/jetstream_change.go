@@ -32,6 +32,7 @@ type changeKind int
 const (
 	enters changeKind = iota
 	goesAway
+	expires
 	leaves
 	isKicked
 )
@@ -97,8 +98,8 @@ func (j *JetStream) step(c *change) (through bool) {
 		rec := p.userRecord
 		rec.Away, rec.Born = true, p.born
 		j.setKey(c, c.key, rec, p.rev)
-	case leaves, isKicked:
-		if p == nil || p.ID != c.id || c.kind == leaves && p.Node != j.lease.id {
+	case expires, leaves, isKicked:
+		if p == nil || p.ID != c.id || c.kind != isKicked && p.Node != j.lease.id || c.kind == expires && !p.Away {
 			return true
 		}
 		j.deleteKey(c, c.key, c.reason, p.rev)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +26,8 @@ type lease struct {
 	renewed time.Time // when the last renewal that worked was sent
 	renewAt time.Time
 	others  map[string]*node
-	cleanAt time.Time // when users of nodes that are no more are taken out; zero: there are none
+	died    map[string]time.Time // when others ended
+	cleanAt time.Time            // when users of nodes that are no more are taken out; zero: there are none
 }
 
 // node is another node, or this one.
@@ -62,7 +64,7 @@ func (j *JetStream) register(ctx context.Context) (in registration, err error) {
 func (j *JetStream) registered(in registration) {
 	now := time.Now()
 	j.lease = lease{
-		id: in.id, rev: in.rev, held: true, renewed: in.sent, others: make(map[string]*node),
+		id: in.id, rev: in.rev, held: true, renewed: in.sent, others: make(map[string]*node), died: make(map[string]time.Time),
 		cleanAt: now.Add(j.opts.Lease + j.opts.Grace), // what was left when all ended
 	}
 	j.feed.begin(j, in.newest)
@@ -80,7 +82,8 @@ func (l *lease) heard(j *JetStream, id string, m *rawMessage) {
 	case m.deleted():
 		if n != nil {
 			delete(l.others, id)
-			l.cleanAt = time.Now().Add(j.opts.Grace)
+			l.died[id] = time.Now()
+			l.cleanAt = time.Now().Add(j.opts.Grace + time.Second) // behind those who come back at the last moment
 		}
 		if id == l.id && l.held {
 			l.lose(j)
@@ -244,8 +247,9 @@ func (l *lease) clean(j *JetStream) {
 func (l *lease) takeOut(j *JetStream, users []*rawMessage) {
 	orphans := slices.DeleteFunc(users, func(m *rawMessage) bool {
 		var u userRecord
-		return m.deleted() || json.Unmarshal(m.Data, &u) != nil || l.alive(u.Node)
+		return m.deleted() || json.Unmarshal(m.Data, &u) != nil || l.alive(u.Node) || time.Since(l.died[u.Node]) < j.opts.Grace
 	})
+	maps.DeleteFunc(l.died, func(_ string, at time.Time) bool { return time.Since(at) > tombstoneTTL })
 	work(j, time.Minute, func(ctx context.Context) (struct{}, error) {
 		for _, m := range orphans {
 			_, err := j.remove(ctx, strings.TrimPrefix(m.Subject, j.names.keys), "", m.Seq)

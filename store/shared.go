@@ -25,6 +25,8 @@ type Shared interface {
 	Enter(ref Ref, e Entry) error
 	// Away: the connection of a user who is here ended, and its grace period runs: the name may be taken.
 	Away(room, nick, id string)
+	// Expire takes a user out whose grace period is over, unless it has come back meanwhile, here or elsewhere.
+	Expire(room, nick, id string)
 	// Leave takes the user out, unless it has gone elsewhere meanwhile. It is done as soon as it can be.
 	Leave(room, nick, id string)
 	// Kick takes the user out wherever it is; its node is told why.

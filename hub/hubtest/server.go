@@ -51,12 +51,12 @@ func Start(t testing.TB, args ...string) *Server {
 	s.log = log
 	t.Cleanup(s.cleanup)
 	for attempt := 1; ; attempt++ {
-		s.addr = freeAddr(t)
+		s.addr = FreeAddr(t)
 		err := s.start()
 		if err == nil {
 			return s
 		}
-		// Somebody else may take the port between freeAddr and the server's own listen.
+		// Somebody else may take the port between FreeAddr and the server's own listen.
 		if attempt == 3 || !strings.Contains(s.Output(), "address already in use") {
 			t.Fatalf("starting the server: %v", err)
 		}
@@ -222,9 +222,9 @@ func (s *Server) cleanup() {
 	}
 }
 
-// freeAddr finds a loopback port that nobody listens on. It is taken from below the range in which systems choose the
+// FreeAddr finds a loopback port that nobody listens on. It is taken from below the range in which systems choose the
 // local ports of outgoing connections: a client that dials a killed server there could meet itself.
-func freeAddr(t testing.TB) string {
+func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))

@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/hub/hubtest"
+	"parley/store/natstest"
+)
+
+// behind is a server that reaches NATS through a proxy.
+type behind struct {
+	*hubtest.Server
+	link  *hubtest.Proxy
+	admin string
+}
+
+// cut takes NATS away, or gives it back.
+func (b *behind) cut(away bool) {
+	b.link.Refuse(away)
+	if away {
+		b.link.Each(func(l *hubtest.Link) { l.Cut(true) })
+	}
+}
+
+func (b *behind) readiness(t *testing.T) int {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + b.admin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+func (b *behind) awaitReadiness(t *testing.T, code int) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for b.readiness(t) != code {
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			t.Fatalf("/readyz is not %d", code)
+		}
+	}
+}
+
+// twoBehind starts two servers; the first is behind a proxy of its own.
+func twoBehind(t *testing.T) (*behind, *hubtest.Server) {
+	t.Helper()
+	url := natstest.Server(t, t.TempDir())
+	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
+	flags := []string{"--nats-lease", lease.String(), "--grace", grace.String(), "--nats"}
+	b := &behind{link: link, admin: hubtest.FreeAddr(t)}
+	b.Server = hubtest.Start(t, append([]string{"--admin", b.admin}, append(flags, "nats://"+link.Addr())...)...)
+	return b, hubtest.Start(t, append(flags, url)...)
+}
+
+// NATS is away for less than the lease: the connections stay, what needs the log is unavailable, and then all goes
+// on, with what was said meanwhile.
+func TestAwayForAMoment(t *testing.T) {
+	a, b := twoBehind(t)
+	ann, _ := enter(t, a.Server, "Ann")
+	bob, _ := enter(t, b, "Bob")
+	a.awaitReadiness(t, http.StatusOK)
+	a.cut(true)
+	a.awaitReadiness(t, http.StatusServiceUnavailable)
+	ann.Refused("roomMessage", hubtest.Post{Message: "x", Key: "key-of-the-message"}, "unavailable")
+	hubtest.Dial(t, a.WS()).Refused("login", hubtest.Login{Name: "Cid", Room: "hall"}, "unavailable")
+	ann.Fence()
+	meanwhile := bob.RoomMessage("meanwhile", "").Seq
+	a.cut(false)
+	a.awaitReadiness(t, http.StatusOK)
+	var m hubtest.Message
+	if ann.Expect("roomMessage", &m); m.Seq != meanwhile {
+		t.Errorf("seq %d, want %d", m.Seq, meanwhile)
+	}
+	ann.RoomMessage("x", "key-of-the-message")
+}
+
+// NATS is away for longer: who is logged in is sent away, and comes back, here or elsewhere.
+func TestAwayForLong(t *testing.T) {
+	a, b := twoBehind(t)
+	ann, first := enter(t, a.Server, "Ann")
+	bob, _ := enter(t, b, "Bob")
+	guest := hubtest.Dial(t, a.WS())
+	seen := ann.RoomMessage("before", "").Seq
+	a.cut(true)
+	if code, _ := ann.Ended(); code != 1012 {
+		t.Errorf("Ann was closed with %d", code)
+	}
+	guest.Fence() // is not logged in, and stays
+	until(t, bob, "notification", func(n hubtest.Notification) bool { return n.Kind == "left" && n.User.Name == "Ann" })
+	missed := bob.RoomMessage("while away", "").Seq
+	a.cut(false)
+	a.awaitReadiness(t, http.StatusOK)
+	back := hubtest.Dial(t, a.WS())
+	ack := back.Login(hubtest.Login{Name: "Ann", Room: "hall", Session: session("Ann"), Since: &seen, Epoch: first.Epoch})
+	if ack.Resumed || !*ack.Recovered || len(ack.Messages) != 1 || ack.Messages[0].Seq != missed || ack.Count != 2 {
+		t.Errorf("Ann comes back as %+v", ack)
+	}
+	awaitUsers(t, bob, "Bob", "Ann")
+	back.RoomMessage("all is well", "")
+}
+
+// Started before NATS is there the server says so, and begins when it is.
+func TestStartsBeforeNATS(t *testing.T) {
+	url := natstest.Server(t, t.TempDir())
+	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
+	link.Refuse(true)
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		<-time.After(time.Second)
+		link.Refuse(false)
+	}()
+	s := hubtest.Start(t, "--nats", "nats://"+link.Addr())
+	<-opened
+	if out := s.Output(); strings.Count(out, "waiting for NATS") != 1 {
+		t.Errorf("it said %s", out)
+	}
+	enter(t, s, "Ann")
+}
