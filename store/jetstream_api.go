@@ -45,6 +45,8 @@ type getRequest struct {
 	NextFor  string `json:"next_by_subj,omitempty"`
 	Batch    int    `json:"batch,omitempty"`
 	MaxBytes int    `json:"max_bytes,omitempty"`
+
+	StartTime *time.Time `json:"start_time,omitempty"`
 }
 
 // rawMessage is one message of a stream.

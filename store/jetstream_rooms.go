@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -27,6 +25,7 @@ type sharedRoom struct {
 	waiting  []roomWait
 	checking bool
 	again    bool // with checking: once more
+	trimAt   time.Time
 
 	record    roomRecord
 	known     bool  // there is a record
@@ -310,108 +309,10 @@ func (j *JetStream) rotate(now time.Time) {
 	for _, t := range j.rotation[:n] {
 		if r := j.rooms[t]; r != nil {
 			j.check(r)
+			j.trimRoom(r, now)
 		}
 	}
 	j.rotation = j.rotation[n:]
-}
-
-// removeRoom takes the room's messages away. The mark comes first: who sees less than before is told so.
-func (j *JetStream) removeRoom(ref Ref, room string) {
-	j.removals[ref] = room
-	work(j, readTimeout, func(ctx context.Context) (int64, error) { return j.removeMessages(ctx, token(room)) },
-		func(through int64, err error) {
-			if _, waits := j.removals[ref]; waits {
-				delete(j.removals, ref)
-				j.report.Removed = append(j.report.Removed, Removed{Ref: ref, Room: room, Through: through, Err: err})
-			}
-		})
-}
-
-func (j *JetStream) removeMessages(ctx context.Context, t string) (through int64, err error) {
-	for {
-		var rec roomRecord
-		rev, _, err := j.load(ctx, roomKey(t), &rec)
-		if err != nil {
-			return 0, err
-		}
-		if _, through, err = j.ends(ctx, j.names.log); err != nil {
-			return 0, err
-		}
-		_, err = j.put(ctx, roomKey(t), roomRecord{After: through, Dropped: through, Life: rand.Text()}, rev)
-		if conflict(err) {
-			continue // look again
-		}
-		if err != nil {
-			return 0, err
-		}
-		return through, j.purge(ctx, t, through)
-	}
-}
-
-// purge drops the room's messages up to a seq.
-func (j *JetStream) purge(ctx context.Context, t string, through int64) error {
-	var answer struct {
-		Success bool `json:"success"`
-	}
-	err := j.request(ctx, "STREAM.PURGE."+j.names.log, map[string]any{"filter": j.names.messages + t, "seq": through + 1}, &answer)
-	if err == nil && !answer.Success {
-		err = errors.New("JetStream: nothing was removed")
-	}
-	return err
-}
-
-// forget deletes the record of a room without users and without messages. It says so first, and looks again
-// then: who enters meanwhile sees it, and undoes it, or finds the record gone and makes it anew.
-func (j *JetStream) forget(ctx context.Context, t string) error {
-	var rec roomRecord
-	rev, known, err := j.load(ctx, roomKey(t), &rec)
-	if err != nil || !known || !rec.Opened {
-		return err
-	}
-	if used, err := j.used(ctx, t); err != nil || used {
-		return err
-	}
-	rec.Closing = true
-	if rev, err = j.put(ctx, roomKey(t), rec, rev); err != nil {
-		return notConflict(err)
-	}
-	used, err := j.used(ctx, t)
-	if err != nil {
-		return err
-	}
-	switch {
-	case used:
-		rec.Closing = false
-		_, err = j.put(ctx, roomKey(t), rec, rev)
-	case rec.Life != "" || rec.Dropped > 0:
-		_, err = j.put(ctx, roomKey(t), roomRecord{After: rec.After, Dropped: rec.Dropped, Life: rec.Life}, rev)
-	default:
-		_, err = j.remove(ctx, roomKey(t), "", rev)
-	}
-	return notConflict(err)
-}
-
-// notConflict is nil when somebody else was faster.
-func notConflict(err error) error {
-	if conflict(err) {
-		return nil
-	}
-	return err
-}
-
-// used reports whether the room has messages or users.
-func (j *JetStream) used(ctx context.Context, t string) (bool, error) {
-	newest, err := j.last(ctx, j.names.log, j.names.messages+t)
-	if err != nil || newest > 0 {
-		return newest > 0, err
-	}
-	users, err := j.users(ctx, t+".user.*")
-	for _, m := range users {
-		if !m.deleted() {
-			return true, err
-		}
-	}
-	return false, err
 }
 
 // setRecord takes what the bucket says of the room.

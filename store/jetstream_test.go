@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCodec(t *testing.T) {
+	for _, m := range []stored{
+		{Message: Message{At: time.UnixMilli(1795460400123).UTC(), From: "Änn", Nick: "änn", UserID: "id", Key: "k", Body: "\x00\r\n🎉"}, near: 7, far: -1},
+		{Message: Message{At: time.UnixMilli(0).UTC()}},
+	} {
+		var got stored
+		b := m.encode()
+		if err := got.decode(b); err != nil || got != m {
+			t.Errorf("%+v, %v; want %+v", got, err, m)
+		}
+		for n := range len(b) - len(m.Body) {
+			if err := new(stored).decode(b[:n]); err == nil {
+				t.Errorf("%d of %d bytes are a message", n, len(b))
+			}
+		}
+	}
+}
+
+func TestMessageIDs(t *testing.T) {
+	seen := make(map[string]Message)
+	for _, m := range []Message{{Room: "a", Nick: "bc", Key: "d"}, {Room: "ab", Nick: "c", Key: "d"}, {Room: "a", Nick: "b", Key: "cd"}} {
+		id := messageID(&m, "")
+		if other, ok := seen[id]; ok || strings.ContainsAny(id, " \r\n.*>") {
+			t.Errorf("%q of %+v and %+v", id, m, other)
+		}
+		seen[id] = m
+	}
+	m := Message{Room: "a", Nick: "b", Key: "c"}
+	if messageID(&m, "") == messageID(&m, "another life") {
+		t.Error("a removed room's keys hold for the next")
+	}
+}
+
+// A room of many messages, read backwards by hints however they are sized, is what it is read forwards.
+func TestHints(t *testing.T) {
+	conform(t, Options{}, func(t *testing.T, r *rig) {
+		if !r.served {
+			t.Skip("reads backwards by itself")
+		}
+		var seqs []int64
+		for i := range 2500 {
+			size := 10
+			if i%7 == 0 {
+				size = 3000
+			}
+			r.send(t, Message{Room: "a", Nick: "ann", Body: strings.Repeat("x", size)})
+			if i%3 == 0 {
+				r.send(t, Message{Room: "b", Nick: "ann", Body: "x"})
+			}
+			if i%500 == 499 {
+				r.settle()
+			}
+		}
+		r.settle()
+		for _, m := range r.newlyStored() {
+			if m.Room == "a" {
+				seqs = append(seqs, m.Seq)
+			}
+		}
+		for _, q := range []Query{
+			{Limit: 50}, {Limit: 64}, {Limit: 200}, {Limit: 1000}, {Limit: 3000}, {Limit: 1000, Bytes: RecentBytes},
+			{Limit: 50, Before: seqs[1234]}, {Limit: 1000, Before: seqs[1700], Bytes: 100_000},
+			{Limit: 1000, Before: seqs[30]}, {Limit: 500, After: seqs[2300]}, {Limit: 100, Before: seqs[1000] + 1, After: seqs[950]},
+		} {
+			want := (&memoryRoom{messages: bare(seqs)}).page(Query{Limit: q.Limit, Before: q.Before, After: q.After})
+			got := r.page(t, "a", q)
+			from := len(want.Messages) - len(got.Messages)
+			if from < 0 || q.Bytes == 0 && (from > 0 || got.More != want.More) || q.Bytes > 0 && from > 0 && !got.More {
+				t.Errorf("%+v: %d messages, more %v; want %d, %v", q, len(got.Messages), got.More, len(want.Messages), want.More)
+				continue
+			}
+			for i, m := range got.Messages {
+				if m.Seq != want.Messages[from+i].Seq {
+					t.Errorf("%+v: message %d is %d, want %d", q, i, m.Seq, want.Messages[from+i].Seq)
+					break
+				}
+			}
+		}
+	})
+}
+
+func bare(seqs []int64) (all []Message) {
+	for _, seq := range seqs {
+		all = append(all, Message{Seq: seq})
+	}
+	return all
+}
+
+// Messages beyond the number to keep go, but none that is younger than a day.
+func TestTrim(t *testing.T) {
+	conform(t, Options{History: 100}, func(t *testing.T, r *rig) {
+		if !r.served {
+			t.Skip("has a test of its own")
+		}
+		r.claim(t, "a")
+		r.mustLock(t, "a", nil)
+		for i := range 400 {
+			r.send(t, Message{Room: "a", Nick: "ann", Body: fmt.Sprint(i)})
+			if i%50 == 49 {
+				r.settle()
+			}
+		}
+		j := r.store.(*lonely).JetStream
+		for _, when := range []struct {
+			what  string
+			skew  time.Duration
+			least int
+			most  int
+		}{{"young", 0, 400, 400}, {"old", 25 * time.Hour, 100, 100 + 3*markEvery}} {
+			r.skew.Store(int64(when.skew))
+			if err := j.trim(context.Background(), "a"); err != nil {
+				t.Fatal(err)
+			}
+			p := r.page(t, "a", Query{Limit: 1000})
+			if n := len(p.Messages); n < when.least || n > when.most || p.More || n < 400 && p.Dropped != p.Messages[0].Seq-1 {
+				t.Errorf("%s: %d messages, mark %d before %d", when.what, n, p.Dropped, p.Messages[0].Seq)
+			}
+		}
+	})
+}
