@@ -68,6 +68,9 @@ cluster { name: test, listen: "127.0.0.1:%d", no_advertise: true, routes: [%s] }
 // Addr is where clients connect, host:port.
 func (p *Process) Addr() string { return fmt.Sprintf("127.0.0.1:%d", p.client) }
 
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Start starts a server that has ended, without waiting for it.
 func (p *Process) Start() {
 	p.t.Helper()
