@@ -40,7 +40,7 @@ func benchUser(i int, room string) Entry {
 // BenchmarkJetStreamRooms is a room that somebody enters as the first: -benchtime 10000x is a node with so many.
 func BenchmarkJetStreamRooms(b *testing.B) {
 	j, claimed, entered := benchNode(b, natstest.Server(b, b.TempDir()))
-	before := heap()
+	before := heapInUse()
 	rooms := 0
 	for b.Loop() {
 		room := fmt.Sprint("room ", rooms)
@@ -58,7 +58,7 @@ func BenchmarkJetStreamRooms(b *testing.B) {
 			b.Fatal(e.Err)
 		}
 	}
-	b.ReportMetric(float64(heap()-before)/float64(rooms), "B/room,server-included")
+	b.ReportMetric(float64(heapInUse()-before)/float64(rooms), "B/room,server-included")
 }
 
 // BenchmarkJetStreamJoin is a user who enters a room that many are in, 64 at a time; then another node reads it.
@@ -106,7 +106,7 @@ func BenchmarkJetStreamIDs(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	before, n := heap(), 0
+	before, n := heapInUse(), 0
 	for b.Loop() {
 		m := Message{Room: "r", Nick: "n", Key: fmt.Sprint(n)}
 		if _, err := js.PublishMsgAsync(&nats.Msg{
@@ -117,10 +117,10 @@ func BenchmarkJetStreamIDs(b *testing.B) {
 		n++
 	}
 	<-js.PublishAsyncComplete()
-	b.ReportMetric(float64(heap()-before)/float64(n), "B/id")
+	b.ReportMetric(float64(heapInUse()-before)/float64(n), "B/id")
 }
 
-func heap() int64 {
+func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats

@@ -29,10 +29,7 @@ type Process struct {
 // in between is not passed by. They end with the test.
 func Processes(t testing.TB, n int) []*Process {
 	t.Helper()
-	bin, err := build()
-	if err != nil {
-		t.Fatalf("building the NATS server: %v", err)
-	}
+	bin := Build(t)
 	routes := make([]string, n)
 	ports := make([]int, n)
 	for i := range routes {
@@ -52,6 +49,7 @@ cluster { name: test, listen: "127.0.0.1:%d", no_advertise: true, routes: [%s] }
 		if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		var err error
 		if p.log, err = os.Create(filepath.Join(dir, "output.log")); err != nil {
 			t.Fatal(err)
 		}
@@ -125,6 +123,16 @@ func (p *Process) cleanup() {
 		}
 	}
 	p.log.Close()
+}
+
+// Build returns the path of the server's binary, built once a test process.
+func Build(t testing.TB) string {
+	t.Helper()
+	bin, err := build()
+	if err != nil {
+		t.Fatalf("building the NATS server: %v", err)
+	}
+	return bin
 }
 
 var build = sync.OnceValues(func() (string, error) {

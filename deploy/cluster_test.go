@@ -1,0 +1,80 @@
+package deploy_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"parley/hub/hubtest"
+	"parley/store/natstest"
+)
+
+// TestCluster starts what `make cluster` starts: two people on different nodes chat, a node dies, both go on.
+func TestCluster(t *testing.T) {
+	if _, err := exec.LookPath("nginx"); err != nil {
+		t.Fatal("nginx is not installed: make nginx")
+	}
+	_, port, _ := strings.Cut(hubtest.FreeAddr(t), ":")
+	cmd := exec.Command("./cluster/run.sh", hubtest.Build(t), natstest.Build(t), port)
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+	}()
+	nodes := make(map[string]int) // port → process id
+	up := false
+	for lines := bufio.NewScanner(out); !up && lines.Scan(); {
+		var i, pid int
+		var at string
+		if n, _ := fmt.Sscanf(strings.ReplaceAll(lines.Text(), ",", " "), "node %d is process %d on port %s", &i, &pid, &at); n == 3 {
+			nodes[at] = pid
+		}
+		up = strings.HasPrefix(lines.Text(), "The cluster is up")
+	}
+	if !up || len(nodes) != 3 {
+		t.Fatalf("it did not start; nodes %v", nodes)
+	}
+	base, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := func(i int) string { return strconv.Itoa(base + i) }
+	login := func(name string, since *int64) hubtest.Login {
+		return hubtest.Login{Name: name, Room: "hall", Session: "the session of " + name, Since: since}
+	}
+	ann := hubtest.Dial(t, "ws://127.0.0.1:"+node(1)+"/ws")
+	first := ann.Login(login("Ann", nil))
+	bob := hubtest.Dial(t, "ws://127.0.0.1:"+node(2)+"/ws")
+	bob.Login(login("Bob", nil))
+	stored := ann.RoomMessage("hello", "")
+	if bob.Expect("roomMessage", nil); stored.Durability != "replicated" {
+		t.Errorf("durability %q", stored.Durability)
+	}
+
+	if err := syscall.Kill(nodes[node(1)], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ann.Ended()
+	said := bob.RoomMessage("is anybody there?", "")
+	again := hubtest.Dial(t, "ws://127.0.0.1:"+port+"/ws") // through nginx, to one that lives
+	ack := again.Login(login("Ann", &stored.Seq))
+	if !ack.Resumed || ack.User.ID != first.User.ID || len(ack.Messages) != 1 || ack.Messages[0].Seq != said.Seq {
+		t.Errorf("Ann comes back as %+v", ack)
+	}
+	again.RoomMessage("yes", "")
+	bob.Expect("roomMessage", nil)
+	bob.Expect("roomMessage", nil)
+}
