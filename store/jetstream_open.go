@@ -40,8 +40,8 @@ func nodeKey(node string) string       { return "node." + node }
 const (
 	duplicateWindow = 24 * time.Hour
 	epochKey        = "parley-epoch" // in the stream's metadata
-	openPause       = 2 * time.Second
-	openTimeout     = 10 * time.Second
+	openPause       = time.Second
+	openTimeout     = 4 * time.Second
 )
 
 var prefixForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,32}$`)
