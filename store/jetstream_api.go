@@ -175,10 +175,8 @@ func (j *JetStream) part(ctx context.Context, stream string, ask getRequest, tak
 		}
 		switch status := m.Header.Get("Status"); status {
 		case "":
-		case "204", "404": // the part's end; nothing there
+		case "204", "404", "503": // the part's end; nothing there; nobody who serves it at this moment
 			return last, false, nil
-		case "503":
-			return last, false, nats.ErrNoResponders
 		default:
 			return last, false, fmt.Errorf("JetStream: a read failed with %s %s", status, m.Header.Get("Description"))
 		}
