@@ -39,11 +39,10 @@ type (
 	}
 )
 
-// plainQueue is how many messages may wait for a client; one more disconnects it.
-// plainList is how many users a room may have for all to get the whole list.
 const (
-	plainQueue = 256
-	plainList  = 100
+	plainQueue   = 256              // messages that may wait for a client; one more disconnects it
+	plainList    = 100              // users that a room may have for all to get the whole list
+	plainTimeout = 10 * time.Second // for a Write, as the library's own example has it
 )
 
 func runPlain(addr string) {
@@ -77,7 +76,10 @@ func (c *plainClient) write(ctx context.Context, ws *websocket.Conn) {
 	for {
 		select {
 		case text := <-c.out:
-			if ws.Write(ctx, websocket.MessageText, text) != nil {
+			timed, cancel := context.WithTimeout(ctx, plainTimeout)
+			err := ws.Write(timed, websocket.MessageText, text)
+			cancel()
+			if err != nil {
 				c.gone()
 				return
 			}
