@@ -30,8 +30,9 @@ fuzz: ## look for input that breaks the decoder or the hub, a minute each
 	go test -run '^$$' -fuzz FuzzRequest -fuzztime 1m -fuzzminimizetime 20x ./protocol
 	go test -run '^$$' -fuzz FuzzHub -fuzztime 1m -fuzzminimizetime 20x ./hub
 
-bench: ## the Go benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## Go benchmarks, then the server beside two marks: some six minutes; tables in hub/bench/RESULTS.md
+	go test -run '^$$' -bench . -benchtime 0.2s -benchmem ./protocol ./hub
+	go test ./hub/bench -count 1 -timeout 30m -v -system -markdown $(CURDIR)/hub/bench/RESULTS.md
 
 chaos: ## 100,000 random schedules of the hub; two minutes of cuts, freezes and kills on the real server
 	go test -count 1 -timeout 60m -run Schedules ./hub -schedules 100000

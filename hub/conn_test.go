@@ -139,9 +139,13 @@ func (tr *transport) pipe() *link {
 	tr.t.Helper()
 	server, client := net.Pipe()
 	tr.t.Cleanup(func() { _ = client.Close() })
-	tr.handler.ServeHTTP(hijackable{httptest.NewRecorder(), server}, handshake())
+	go tr.handler.ServeHTTP(hijackable{httptest.NewRecorder(), server}, handshake())
+	br := bufio.NewReaderSize(client, 16)
+	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		tr.t.Fatal(resp, err)
+	}
 	l := <-tr.links
-	l.conn, l.br = client, bufio.NewReaderSize(client, 16)
+	l.conn, l.br = client, br
 	return l
 }
 
