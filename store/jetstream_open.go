@@ -33,9 +33,8 @@ func namesFor(prefix string) names {
 }
 
 // Keys of the bucket.
-func roomKey(room string) string       { return room + ".room" }
-func userKey(room, nick string) string { return room + ".user." + token(nick) }
-func nodeKey(node string) string       { return "node." + node }
+func roomKey(room string) string { return room + ".room" }
+func nodeKey(node string) string { return "node." + node }
 
 const (
 	duplicateWindow = 24 * time.Hour
