@@ -24,6 +24,9 @@ func (h *Hub) handleDisconnected(ev disconnected) {
 	c := ev.c
 	c.lost, c.goodbye = true, ev.goodbye
 	h.metrics.countClose(ev.code)
+	if c.entering && h.shared != nil {
+		h.cancelEnter(c)
+	}
 	if c.ended || !c.blocked() {
 		h.gone(c)
 	}

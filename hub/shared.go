@@ -91,6 +91,16 @@ func (h *Hub) entered(out store.Entered) {
 	h.proceed(c)
 }
 
+// cancelEnter gives up on a login whose connection has ended: by the time that it is carried out its user may have
+// come back elsewhere, and would be taken from there.
+func (h *Hub) cancelEnter(c *client) {
+	for ref, l := range h.entering {
+		if l.ev.c == c {
+			h.shared.Cancel(ref)
+		}
+	}
+}
+
 func entryCode(err error) protocol.Code {
 	switch {
 	case errors.Is(err, store.ErrWrongKey):

@@ -195,6 +195,11 @@ func (j *JetStream) Enter(ref Ref, e Entry) error {
 	return j.ask(func() { j.enter(ref, e) })
 }
 
+// Cancel implements [Shared].
+func (j *JetStream) Cancel(ref Ref) {
+	j.tell(func() { j.cancelEnter(ref) })
+}
+
 // Away implements [Shared].
 func (j *JetStream) Away(room, nick, id string) {
 	j.tell(func() { j.alter(&change{kind: goesAway, room: token(room), nick: nick, id: id}) })

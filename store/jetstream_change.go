@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 )
 
@@ -269,6 +270,23 @@ func (j *JetStream) lookUp(c *change, key string) {
 func (j *JetStream) refuse(c *change, err error) {
 	if c.kind == enters && !c.over {
 		j.report.Entered = append(j.report.Entered, Entered{Ref: c.ref, Err: err})
+	}
+}
+
+// errCanceled: nobody waits for it.
+var errCanceled = errors.New("the connection has ended")
+
+// cancelEnter gives up on one Enter.
+func (j *JetStream) cancelEnter(ref Ref) {
+	for key, q := range j.waiting {
+		for _, c := range q {
+			if c.kind == enters && c.ref == ref && !c.over {
+				j.refuse(c, errCanceled)
+				c.over = true
+				j.carryOn(key)
+				return
+			}
+		}
 	}
 }
 

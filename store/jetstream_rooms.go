@@ -119,6 +119,7 @@ func (j *JetStream) loaded(r *sharedRoom, l loaded, err error) {
 	claims := r.claims
 	r.claims, r.loading = nil, false
 	if err != nil {
+		j.opts.Logger.Warn("cannot read a room", "error", err.Error())
 		for _, ref := range claims {
 			j.report.Claimed = append(j.report.Claimed, Claimed{Ref: ref, Err: err})
 		}

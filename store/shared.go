@@ -23,6 +23,9 @@ type Shared interface {
 	// that was stored in the room before this call.
 	// err: ErrBusy, ErrAway or ErrClosed, and nothing was done.
 	Enter(ref Ref, e Entry) error
+	// Cancel: nobody waits for an Enter any more. Its outcome is reported all the same, and is an error unless it
+	// was on its way: an Enter that waits for servers out of reach must not take a user from where it is by then.
+	Cancel(ref Ref)
 	// Away: the connection of a user who is here ended, and its grace period runs: the name may be taken.
 	Away(room, nick, id string)
 	// Expire takes a user out whose grace period is over, unless it has come back meanwhile, here or elsewhere.

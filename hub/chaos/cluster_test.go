@@ -15,6 +15,7 @@ var clusterDuration = flag.Duration("chaos.cluster", 60*time.Second, "how long e
 
 const (
 	nodes        = 3
+	loginWait    = 10 * time.Second // at most, for a login while NATS does not answer
 	clusterLease = 12 * time.Second // longer than an election among the NATS servers
 )
 

@@ -73,6 +73,7 @@ type member struct {
 	aliveIn             int64           // the generation then
 	unanswered          int             // logins sent to the servers of now that were not answered: see loginSent
 	unansweredIn        int64           // the generation of the newest of them
+	unansweredAt        time.Time       // when that was sent
 	ask                 chan<- report   // who waits for a report
 }
 

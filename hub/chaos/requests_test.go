@@ -26,11 +26,15 @@ func (a *attachment) login() error {
 // of a later generation know nothing of it.
 func (m *member) loginSent() {
 	now := m.w.generation.Load()
-	if now-m.unansweredIn >= 2 && !m.w.cluster {
+	old := now-m.unansweredIn >= 2
+	if m.w.cluster { // they outlive a server, but not for long: as long as a freeze, and what a server waits for NATS
+		old = time.Since(m.unansweredAt) > longFreeze+loginWait
+	}
+	if old {
 		m.unanswered = 0
 	}
 	m.unanswered++
-	m.unansweredIn = now
+	m.unansweredIn, m.unansweredAt = now, time.Now()
 }
 
 // entered takes the login's answer and holds it against section 3.

@@ -127,3 +127,22 @@ func TestStartsBeforeNATS(t *testing.T) {
 	}
 	enter(t, s, "Ann")
 }
+
+// A login that waits for NATS when its connection breaks is not carried out afterwards: its user is elsewhere by then.
+func TestGivenUpLogin(t *testing.T) {
+	a, b := twoBehind(t)
+	enter(t, a.Server, "Cid") // so that the room is there
+	a.awaitReadiness(t, http.StatusOK)
+	a.link.Each(func(l *hubtest.Link) { l.Freeze(hubtest.Both) })
+	stuck := hubtest.Dial(t, a.WS())
+	stuck.Begin("login", hubtest.Login{Name: "Ann", Room: "hall", Session: session("Ann")})
+	hubtest.Dial(t, a.WS()).Fence() // so the hub has had time to be given it
+	ann, _ := enter(t, b, "Ann")
+	stuck.Drop()
+	a.link.Each(func(l *hubtest.Link) { l.Thaw(hubtest.Both) })
+	a.awaitReadiness(t, http.StatusOK)
+	enter(t, a.Server, "Dan")
+	until(t, ann, "notification", func(n hubtest.Notification) bool { return n.User.Name == "Dan" })
+	ann.RoomMessage("still here", "")
+	ann.Fence()
+}
