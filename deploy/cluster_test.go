@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +22,8 @@ func TestCluster(t *testing.T) {
 	}
 	_, port, _ := strings.Cut(hubtest.FreeAddr(t), ":")
 	cmd := exec.Command("./cluster/run.sh", hubtest.Build(t), natstest.Build(t), port)
-	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+	dir := t.TempDir()
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -31,6 +33,12 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
+		logs, _ := filepath.Glob(filepath.Join(dir, "*", "node*.log"))
+		for _, log := range logs {
+			if out, err := os.ReadFile(log); err == nil && t.Failed() {
+				t.Logf("%s:\n%s", filepath.Base(log), out)
+			}
+		}
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	}()

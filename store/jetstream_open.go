@@ -153,7 +153,12 @@ func (j *JetStream) connection() []nats.Option {
 		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
 		nats.PingInterval(time.Second), nats.MaxPingsOutstanding(3),
 		nats.Timeout(2 * time.Second), nats.FlusherTimeout(2 * time.Second),
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { j.setReady(ErrAway); j.notify(connectionLost) }),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, _ error) {
+			if !nc.IsClosed() { // else by this server itself, to begin anew or to end
+				j.setReady(ErrAway)
+				j.notify(connectionLost)
+			}
+		}),
 		nats.ReconnectHandler(func(*nats.Conn) { j.notify(connectionBack) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrSlowConsumer) {
