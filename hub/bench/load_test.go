@@ -21,13 +21,14 @@ type load struct {
 	bytes int64 // read
 	in    []byte
 	out   []byte
+	mark  []byte
 
 	loggedIn  int
 	closed    int
 	delivered int
-	late      []time.Duration // of each delivery, if wanted
+	late      []time.Duration // of every sampling-th delivery
 	acks      []time.Duration
-	sampling  bool
+	sampling  int         // 0: none
 	whole     func(*room) // the room's oldest message has reached everybody
 	start     time.Time
 }
@@ -56,7 +57,7 @@ func newLoad(t *testing.T, s *process) *load {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &load{t: t, s: s, ep: ep, conns: make([]*conn, 1<<16), in: make([]byte, 4<<20), start: time.Now()}
+	l := &load{t: t, s: s, ep: ep, conns: make([]*conn, 1<<16), in: make([]byte, 4<<20), late: make([]time.Duration, 0, 1<<20), start: time.Now()}
 	t.Cleanup(l.close)
 	return l
 }

@@ -85,7 +85,7 @@ func oneByOne(members int, rate float64) func(*testing.T, peer) result {
 	return func(t *testing.T, p peer) result {
 		l := newLoad(t, start(t, p))
 		l.fill(1, members, 16)
-		l.sampling = true
+		l.sampling = 1
 		value := l.cost(func() int { return l.paced(l.rooms[0].members[:1], rate, 3*time.Second, textSize, false) })
 		return result{value: value, note: l.latencies()}
 	}
@@ -150,11 +150,11 @@ func besideSlow(t *testing.T, p peer) result {
 	l := newLoad(t, s)
 	l.fill(1, members, 16)
 	sender, slow := l.rooms[0].members[:1], l.rooms[0].members[members-1]
-	l.sampling = true
+	l.sampling = 1
 	l.await(l.paced(sender, 1000, 300*time.Millisecond, size, false))
 	before := quantile(l.late, .99)
 
-	slow.silent, l.late = true, nil
+	slow.silent, l.late = true, l.late[:0]
 	if err := syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, slow.fd, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func latency(t *testing.T, p peer) result {
 	for _, r := range l.rooms {
 		senders = append(senders, r.members[0])
 	}
-	l.sampling = true
+	l.sampling = 16
 	before := s.metrics()
 	cost := l.cost(func() int { return l.paced(senders, rate, 3*time.Second, textSize, false) })
 	after := s.metrics()

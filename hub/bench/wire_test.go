@@ -58,7 +58,7 @@ func (l *load) delivery(c *conn, mark []byte, now time.Duration) {
 	}
 	c.next[sender]++
 	l.delivered++
-	if l.sampling {
+	if l.sampling > 0 && l.delivered%l.sampling == 0 {
 		l.late = append(l.late, now-time.Duration(hex(mark[seqDigits+senderDigits:markLength])))
 	}
 	if l.whole != nil {
@@ -87,8 +87,7 @@ func hex(digits []byte) (n uint64) {
 // message appends the frame of c's next message, sent at the time at. Its
 // acknowledgement, if one is asked for, has that time for a number.
 func (l *load) message(dst []byte, c *conn, size int, at time.Duration, ack bool) []byte {
-	text := fmt.Appendf(nil, "%0*x%0*x%0*x", seqDigits, c.sent, senderDigits, c.place, timeDigits, at.Nanoseconds())
-	text = append(text, bytes.Repeat([]byte("m"), size-markLength)...)
+	l.mark = fmt.Appendf(l.mark[:0], "%0*x%0*x%0*x", seqDigits, c.sent, senderDigits, c.place, timeDigits, at.Nanoseconds())
 	end := []byte(`"}`)
 	if ack {
 		end = fmt.Appendf(nil, `","ackId":%d}`, firstAck+at.Microseconds())
@@ -97,7 +96,7 @@ func (l *load) message(dst []byte, c *conn, size int, at time.Duration, ack bool
 	if c.place == 0 {
 		c.room.sent++
 	}
-	return appendFrame(dst, true, []byte(messageStart), text, end)
+	return appendFrame(dst, true, []byte(messageStart), l.mark, filler[:size-markLength], end)
 }
 
 // appendFrame appends a text frame; a client's is masked with zeros, which leaves
@@ -124,6 +123,9 @@ func appendFrame(dst []byte, client bool, text ...[]byte) []byte {
 	}
 	return dst
 }
+
+// filler is what messages are made longer with.
+var filler = bytes.Repeat([]byte("m"), 64<<10)
 
 // frameLength is the length of the header of a server's frame and of its payload;
 // more than there is when the header is not whole.
