@@ -44,7 +44,6 @@ type request struct {
 	login  *protocol.Login
 	text   string // of a message, as JSON
 	key    string
-	room   string
 	page   protocol.History
 	offset int
 	limit  int
