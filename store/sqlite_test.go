@@ -186,7 +186,7 @@ func TestFullDisk(t *testing.T) {
 			refs = append(refs, r.send(t, Message{Room: "a", Nick: "ann", Key: fmt.Sprint("key", i), Body: strings.Repeat("x", 5000)}))
 		}
 		r.mustLock(t, "locked", access)
-		<-time.After(time.Millisecond) // less than a probe takes
+		<-time.After(100 * time.Millisecond) // for the groups; a probe comes after a second
 		synctest.Wait()
 		for _, ref := range refs {
 			if out := r.appended[ref]; out.Err == nil || !strings.Contains(out.Err.Error(), "full") {
