@@ -149,6 +149,7 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	// In a container the collector is told how much memory there is; elsewhere
 	// there is no limit to tell, and that is no error.
 	_, _ = memlimit.Set(memlimit.WithProvider(memlimit.FromCgroup))
+	holdCollectorOnce()
 
 	h := hub.New(cfg)
 	server := newServer(s.routes(logger, h, origins), logger)
