@@ -198,9 +198,6 @@ func (s *SQLite) poke() {
 // take gives the writer all that waits, and takes the array of what it had before; last says that no more will
 // come.
 func (s *SQLite) take(reuse []op) (ops []op, last bool) {
-	if cap(reuse) > spareOps {
-		reuse = nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ops, s.queue = s.queue, reuse

@@ -106,17 +106,20 @@ func (w *writer) run() {
 			due = true
 		}
 		ops, last := w.log.take(spare[:0])
-		if now := w.postpone(ops); len(now) > 0 {
-			began := time.Now()
+		now := w.postpone(ops)
+		began, calls := time.Now(), len(now)
+		if calls > 0 {
 			w.group(now)
-			if len(now) > 1 {
-				time.Sleep(gather - time.Since(began))
-			}
 		} else if last && len(w.later) == 0 {
 			return
 		}
 		clear(ops) // let go of the texts
-		spare = ops
+		if spare = ops; cap(ops) > spareOps {
+			spare = nil
+		}
+		if calls > 1 {
+			time.Sleep(gather - time.Since(began))
+		}
 		if due {
 			due = false
 			timer.Reset(w.maintain())
