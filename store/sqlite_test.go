@@ -186,8 +186,10 @@ func TestFullDisk(t *testing.T) {
 			refs = append(refs, r.send(t, Message{Room: "a", Nick: "ann", Key: fmt.Sprint("key", i), Body: strings.Repeat("x", 5000)}))
 		}
 		r.mustLock(t, "locked", access)
-		<-time.After(100 * time.Millisecond) // for the groups; a probe comes after a second
-		synctest.Wait()
+		for len(r.appended) < 1+len(refs) { // a step at a time: soon a probe comes, which needs no more of the disk
+			<-time.After(time.Millisecond)
+			synctest.Wait()
+		}
 		for _, ref := range refs {
 			if out := r.appended[ref]; out.Err == nil || !strings.Contains(out.Err.Error(), "full") {
 				t.Fatalf("on a full disk: %+v", out)
