@@ -33,6 +33,10 @@ func (h *Hub) handleShared(r store.Report) {
 // askToEnter is a login's second step; entered goes on with it.
 func (h *Hub) askToEnter(l *loginPage) {
 	c, r := l.ev.c, l.room
+	if c.lost { // its user may be elsewhere by now, and stays there
+		h.leaveIdle(r)
+		return
+	}
 	if wait := h.guesses.wait(c.addr, h.now); wait > 0 {
 		h.fail(l.ev, protocol.RateLimited(wait))
 		h.leaveIdle(r)
@@ -293,10 +297,12 @@ func (h *Hub) lost() {
 	for id := range h.leaving {
 		h.loggedOut(id)
 	}
-	for _, r := range h.rooms {
-		h.windows.remove(r)
+	for name, r := range h.rooms {
+		if r.ready { // else it is on its way, and what becomes of that is reported
+			h.windows.remove(r)
+			delete(h.rooms, name)
+		}
 	}
-	clear(h.rooms)
 	clear(h.members)
 	h.users = store.NewUsers()
 }

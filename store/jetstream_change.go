@@ -22,6 +22,7 @@ type change struct {
 	over     bool  // it was given up
 	deleted  int64 // revision of the deletion that it has to replace
 	ref      Ref   // of enters, as what follows
+	written  int64 // revision of the user's record that it wrote; 0: none yet
 	entry    Entry
 	deadline time.Time
 	resumed  bool
@@ -119,6 +120,11 @@ func (j *JetStream) stepIn(c *change, r *sharedRoom, p *person) (through bool) {
 		return true
 	case !r.known || !r.record.Opened || r.record.Closing:
 		j.openRoom(c, r)
+	case c.written != 0 && p != nil && p.rev == c.written:
+		return j.stepBehind(c, r)
+	case c.written != 0: // somebody took it from here, or out, already
+		j.refuse(c, ErrAway)
+		return true
 	case p == nil:
 		if len(r.people) >= e.Limit {
 			j.refuse(c, ErrRoomFull)
@@ -126,13 +132,9 @@ func (j *JetStream) stepIn(c *change, r *sharedRoom, p *person) (through bool) {
 		}
 		c.id = e.User.ID
 		j.setKey(c, c.key, j.newcomer(e), c.deleted)
-	case p.ID == c.id && p.Node == j.lease.id && !p.Away: // as it should be
-		return j.stepBehind(c, r)
-	case e.Session != nil && string(p.Session) == string(e.Session):
-		c.resumed, c.id = true, p.ID
-		if p.Node == j.lease.id && !p.Away {
-			return j.stepBehind(c, r)
-		}
+	case p.ID == e.User.ID, e.Session != nil && string(p.Session) == string(e.Session):
+		// Written though it is here: it may be elsewhere by now, and this node not know yet.
+		c.resumed, c.id = p.ID != e.User.ID, p.ID
 		rec := p.userRecord
 		rec.Node, rec.Away, rec.Born = j.lease.id, false, p.born
 		j.setKey(c, c.key, rec, p.rev)
@@ -163,6 +165,11 @@ func (j *JetStream) stepBehind(c *change, r *sharedRoom) (through bool) {
 		})
 		j.check(r)
 		return false
+	}
+	for _, behind := range j.waiting[c.key][1:] {
+		if behind.kind == goesAway { // told of an earlier connection
+			behind.over = true
+		}
 	}
 	j.report.Entered = append(j.report.Entered, Entered{Ref: c.ref, ID: c.id, Resumed: c.resumed, Lock: r.record.Lock})
 	return true
@@ -216,6 +223,9 @@ func (j *JetStream) written(ctx context.Context, key string, value any, expected
 func (j *JetStream) wrote(c *change, key string, m *rawMessage, err error) {
 	switch {
 	case err == nil:
+		if key == c.key {
+			c.written = m.Seq
+		}
 		j.feed.wrote(m)
 		j.seen(c, m.Seq)
 	case conflict(err):
@@ -257,12 +267,7 @@ func (j *JetStream) lookUp(c *change, key string) {
 		case m.deleted() && key == c.key:
 			c.deleted = m.Seq
 		}
-		j.feed.after(m.Seq, func() { // it may have come while nobody looked: nothing that is known is undone by it
-			if r := j.rooms[c.room]; r != nil {
-				j.apply(m)
-			}
-		})
-		j.seen(c, m.Seq)
+		j.seen(c, m.Seq) // as the feed tells it: the feed may know more by now
 	})
 }
 

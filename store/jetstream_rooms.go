@@ -48,6 +48,10 @@ type roomWait struct {
 
 // claim begins to hold a room.
 func (j *JetStream) claim(ref Ref, name string) {
+	if !j.lease.held { // since it was asked
+		j.report.Claimed = append(j.report.Claimed, Claimed{Ref: ref, Err: errLeaseLost})
+		return
+	}
 	t := token(name)
 	r := j.rooms[t]
 	if r == nil {
@@ -153,6 +157,9 @@ func (j *JetStream) release(name string) {
 		return
 	}
 	j.drop(r, ErrAway)
+	for nick, p := range r.people {
+		j.stray(r.token+".user."+nick, p.userRecord, p.rev)
+	}
 	if r.known && len(r.people) == 0 {
 		work(j, readTimeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, j.forget(ctx, r.token) },
 			func(struct{}, error) {}) // whoever claims it later tries again
