@@ -16,8 +16,8 @@ import (
 
 // handleShared takes what a shared directory reports.
 func (h *Hub) handleShared(r store.Report) {
-	for _, c := range r.Changes {
-		h.changed(c)
+	for i, c := range r.Changes {
+		h.changed(c, i+1 < len(r.Changes) && r.Changes[i+1].Replaces(c))
 	}
 	for _, out := range r.Entered {
 		h.entered(out)
@@ -176,8 +176,9 @@ func (h *Hub) tellAway(m *member) {
 	}
 }
 
-// changed does with a room's members what the directory says.
-func (h *Hub) changed(c store.Change) {
+// changed does with a room's members what the directory says. replaced: the next change is somebody new with the name
+// of the one who left, and the list is announced with that.
+func (h *Hub) changed(c store.Change, replaced bool) {
 	r := h.rooms[c.Member.Room]
 	if r == nil || !r.ready {
 		return // released meanwhile
@@ -205,7 +206,9 @@ func (h *Hub) changed(c store.Change) {
 		}
 		old := m.client
 		h.remove(m)
-		h.announce(r)
+		if !replaced {
+			h.announce(r)
+		}
 		if old != nil { // somebody else took it out
 			reason := c.Reason
 			if reason == "" {

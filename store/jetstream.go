@@ -70,6 +70,8 @@ type JetStream struct {
 	rotateAt time.Time
 	late     map[*sharedRoom]struct{} // lack something
 	removals map[Ref]string           // not answered
+
+	forgetting map[string]chan struct{} // rooms, by token, that were released and are being looked at; closed then
 }
 
 // JetStreamOptions is what the driver needs to know.

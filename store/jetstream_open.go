@@ -66,7 +66,7 @@ func OpenJetStream(ctx context.Context, opts JetStreamOptions) (*JetStream, erro
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		rooms: make(map[string]*sharedRoom), late: make(map[*sharedRoom]struct{}),
 		pending: make(map[uint64]*publish), waiting: make(map[string][]*change),
-		removals: make(map[Ref]string),
+		removals: make(map[Ref]string), forgetting: make(map[string]chan struct{}),
 	}
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	for told := false; ; {

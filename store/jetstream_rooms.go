@@ -68,8 +68,16 @@ func (j *JetStream) claim(ref Ref, name string) {
 		return
 	}
 	r.loading, r.gone = true, make(map[string]int64)
-	work(j, readTimeout, func(ctx context.Context) (loaded, error) { return j.loadRoom(ctx, r) },
-		func(l loaded, err error) { j.loaded(r, l, err) })
+	released := j.forgetting[t]
+	work(j, readTimeout, func(ctx context.Context) (loaded, error) {
+		if released != nil {
+			select {
+			case <-released:
+			case <-ctx.Done():
+			}
+		}
+		return j.loadRoom(ctx, r)
+	}, func(l loaded, err error) { j.loaded(r, l, err) })
 }
 
 // loaded is what the servers have of a room.
@@ -161,8 +169,16 @@ func (j *JetStream) release(name string) {
 		j.stray(r.token+".user."+nick, p.userRecord, p.rev)
 	}
 	if r.known && len(r.people) == 0 {
-		work(j, readTimeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, j.forget(ctx, r.token) },
-			func(struct{}, error) {}) // whoever claims it later tries again
+		done := make(chan struct{})
+		j.forgetting[r.token] = done
+		work(j, readTimeout, func(ctx context.Context) (struct{}, error) {
+			defer close(done)
+			return struct{}{}, j.forget(ctx, r.token)
+		}, func(struct{}, error) { // if it failed, whoever claims it later tries again
+			if j.forgetting[r.token] == done {
+				delete(j.forgetting, r.token)
+			}
+		})
 	}
 }
 
