@@ -80,10 +80,11 @@ func (l *lease) heard(j *JetStream, id string, m *rawMessage) {
 	switch {
 	case n != nil && m.Seq <= n.rev:
 	case m.deleted():
-		if n != nil {
-			delete(l.others, id)
-			l.died[id] = time.Now()
-			l.cleanAt = time.Now().Add(j.opts.Grace + time.Second) // behind those who come back at the last moment
+		delete(l.others, id)
+		l.died[id] = time.Now()
+		// Behind those who come back at the last moment.
+		if at := time.Now().Add(j.opts.Grace + time.Second); at.After(l.cleanAt) {
+			l.cleanAt = at
 		}
 		if id == l.id && l.held {
 			l.lose(j)

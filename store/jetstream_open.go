@@ -103,7 +103,7 @@ func (e *configError) Unwrap() error { return e.error }
 
 // redacted is the URL without what may be a password.
 func redacted(url string) string {
-	return regexp.MustCompile(`//[^/,@]*@`).ReplaceAllString(url, "//")
+	return regexp.MustCompile(`[^/,]*@`).ReplaceAllString(url, "")
 }
 
 func (j *JetStream) open(ctx context.Context) (err error) {
