@@ -21,7 +21,7 @@ func TestOldLook(t *testing.T) {
 	}
 	<-reports
 
-	key := token("hall") + userOf("ann")
+	key := userKey(token("hall"), token("ann"))
 	rev, err := j.put(t.Context(), key, userRecord{ID: "1", Name: "Ann", Nick: "ann", Node: "another"}, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func (j *JetStream) register(ctx context.Context) (in registration, err error) {
 	if in.newest, err = j.last(ctx, j.names.bucket, j.names.keys+">"); err != nil {
 		return in, err
 	}
-	in.nodes, err = j.users(ctx, "node.*")
+	in.nodes, err = j.users(ctx, nodeKey("*"))
 	return in, err
 }
 
@@ -231,7 +231,7 @@ func (l *lease) clean(j *JetStream) {
 			return // that one does
 		}
 	}
-	work(j, time.Minute, func(ctx context.Context) ([]*rawMessage, error) { return j.users(ctx, "*.user.*") },
+	work(j, time.Minute, func(ctx context.Context) ([]*rawMessage, error) { return j.users(ctx, userKey("*", "*")) },
 		func(users []*rawMessage, err error) {
 			if err != nil || !l.held {
 				l.cleanAt = time.Now().Add(j.opts.Lease)

@@ -36,6 +36,9 @@ func namesFor(prefix string) names {
 func roomKey(room string) string { return room + ".room" }
 func nodeKey(node string) string { return "node." + node }
 
+// userKey is that of a user, by the tokens of its room and nick.
+func userKey(room, nick string) string { return room + ".user." + nick }
+
 const (
 	duplicateWindow = 24 * time.Hour
 	epochKey        = "parley-epoch" // in the stream's metadata
