@@ -71,9 +71,18 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return fmt.Errorf("%w (parley --help lists the flags)", err)
+		return fmt.Errorf("%w (parley %s --help lists the flags)", err, named(err))
 	}
 	return command.Run()
+}
+
+// named is the command whose flags a mistake is about.
+func named(err error) string {
+	var mistake *kong.ParseError
+	if errors.As(err, &mistake) && mistake.Context.Command() != "" {
+		return mistake.Context.Selected().Name
+	}
+	return "serve"
 }
 
 // oneLine is an error as an operator wants to see it.

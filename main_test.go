@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -34,16 +36,31 @@ func TestRunRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"an unknown flag", []string{"--nonsense"}, "unknown flag --nonsense"},
+		{"an unknown flag", []string{"--nonsense"}, "unknown flag --nonsense (parley serve --help lists the flags)"},
+		{"an unknown flag of a command", []string{"token", "--nonsense"}, "unknown flag --nonsense (parley token --help lists the flags)"},
+		{"a bad value of a command", []string{"doctor", "x", "--wait", "y"}, "(parley doctor --help lists the flags)"},
 		{"no address", []string{"--addr", "8080"}, `--addr "8080" is not HOST:PORT`},
-		{"a port in use", []string{"--addr", taken.Addr().String(), "--db", ""}, "address already in use; free it or choose another with --addr"},
+		{"a port in use", []string{"--addr", taken.Addr().String(), "--db", ""}, "address already in use: choose another with --addr, or free this one"},
+		{"no port", []string{"--addr", ":99999", "--db", ""}, "invalid port: choose another with --addr"},
 		{"no duration", []string{"--grace", "10"}, "--grace"},
 		{"a negative grace", []string{"--grace=-1s"}, "--grace must not be negative"},
 		{"no history", []string{"--history", "0"}, "--history must be above 0"},
 		{"a message limit beyond the answers", []string{"--message-limit", "65537"}, "--message-limit must be 1 to 65536 bytes"},
 		{"a small queue", []string{"--queue-limit", "512KiB"}, "--queue-limit must be 1MiB at the least"},
 		{"no size", []string{"--queue-limit", "much"}, `"much" is not a size`},
-		{"a negative rate", []string{"--rate=-1"}, "--rate must not be negative"},
+		{"a negative rate", []string{"--rate=-1"}, "--rate must be 0, which turns it off, or 0.01 at the least"},
+		{"no number for a rate", []string{"--rate=NaN"}, "--rate must be"},
+		{"an endless rate", []string{"--rate=Inf"}, "--rate must be"},
+		{"a rate that is next to nothing", []string{"--rate=1e-12"}, "--rate must be"},
+		{"no number for a drain", []string{"--drain-rate=NaN"}, "--drain-rate must be 1 at the least"},
+		{"an endless drain", []string{"--drain-rate=Inf"}, "--drain-rate must be 1 at the least"},
+		{"pings without a pause", []string{"--ping-interval", "1ms"}, "--ping-interval must be 1s at the least"},
+		{"lists beyond the protocol's", []string{"--users-limit", "1001"}, "--users-limit must be 1 to 1000"},
+		{"two domains in one", []string{"--acme", "a.example, b.example"}, `--acme " b.example" is no domain`},
+		{"a token for nobody", []string{"token", "--token-secret", strings.Repeat("s", 32), "--name", " "}, "--name must be 1 to 32 characters"},
+		{"a token from nobody", []string{"token", "--token-secret", strings.Repeat("s", 32), "--name", "Ann", "--sub="}, "--sub must not be empty"},
+		{"a token that has expired", []string{"token", "--token-secret", strings.Repeat("s", 32), "--name", "Ann", "--for=-1h"}, "--for must be above 0"},
+		{"a token for nothing", []string{"token", "--token-secret", strings.Repeat("s", 32), "--name", "Ann", "--room="}, "--room must not be empty"},
 		{"a bad origin", []string{"--allow-origin", "example.com"}, `origin "example.com" is not scheme://host[:port]`},
 		{"a bad proxy", []string{"--trusted-proxy", "nginx"}, `--trusted-proxy "nginx" is no address`},
 		{"two kinds of tokens", []string{"--token-secret", strings.Repeat("s", 32), "--token-jwks", "keys.json"}, "not both"},
@@ -234,6 +251,7 @@ func TestAnnouncements(t *testing.T) {
 	}{
 		{"memory", nil, "messages are kept in memory only"},
 		{"every origin", []string{"--allow-origin", "*"}, "pages of every origin may connect"},
+		{"more connections than files", []string{"--max-conns", "100000000"}, "--max-conns 100000000 is more than the limit of open files"},
 		{"public without limits", []string{"--addr", "0.0.0.0:0"}, "--rate 20 --burst 40 --conns-per-ip 200"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,6 +268,24 @@ func TestAnnouncements(t *testing.T) {
 				t.Errorf("no %q in\n%s", tt.want, &all)
 			}
 		})
+	}
+}
+
+// A server that cannot accept connections says so, and strangers' mistakes are not told.
+func TestHTTPErrors(t *testing.T) {
+	var out bytes.Buffer
+	server := newServer(nil, slog.New(slog.NewTextHandler(&out, nil)))
+	server.ErrorLog.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
+	server.ErrorLog.Print("http: Accept error: accept tcp: too many open files; retrying in 1s")
+	if got := out.String(); strings.Contains(got, "handshake") || !strings.Contains(got, `level=ERROR msg="http: Accept error: accept tcp: too many open files; retrying in 1s"`) {
+		t.Error(got)
+	}
+}
+
+func TestTrustedProxies(t *testing.T) {
+	nets, err := trustedProxies([]string{"10.0.0.5", " 192.168.0.0/16 ", "::ffff:172.17.0.1", "fe80::1%eth0"})
+	if err != nil || fmt.Sprint(nets) != "[10.0.0.5/32 192.168.0.0/16 172.17.0.1/32 fe80::1/128]" {
+		t.Error(nets, err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/go-chi/chi/v5/middleware"
@@ -14,7 +15,9 @@ import (
 func trustedProxies(list []string) ([]netip.Prefix, error) {
 	var nets []netip.Prefix
 	for _, s := range list {
+		s = strings.TrimSpace(s)
 		if addr, err := netip.ParseAddr(s); err == nil {
+			addr = addr.Unmap().WithZone("") // as peers are compared
 			nets = append(nets, netip.PrefixFrom(addr, addr.BitLen()))
 			continue
 		}
@@ -66,7 +69,7 @@ func contains(nets []netip.Prefix, addr netip.Addr) bool {
 
 func peerOf(r *http.Request) netip.Addr {
 	ap, _ := netip.ParseAddrPort(r.RemoteAddr)
-	return ap.Addr().Unmap()
+	return ap.Addr().Unmap().WithZone("")
 }
 
 // addressOf is what clientIP found, or the connection's peer.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -52,6 +53,8 @@ type serveCmd struct {
 	logFlags     `group:"Operation"`
 }
 
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+
 // size is a number of bytes, written as 1048576, 1MiB or 1MB.
 type size int
 
@@ -81,12 +84,9 @@ func (s *serveCmd) Validate() error {
 	if err := cmp.Or(
 		positive("history", s.History > 0),
 		positive("retain", s.Retain > 0),
-		positive("users-limit", s.UsersLimit > 0),
 		positive("room-limit", s.RoomLimit > 0),
-		positive("ping-interval", s.PingInterval > 0),
 		positive("login-timeout", s.LoginTimeout > 0),
 		positive("burst", s.Burst > 0),
-		positive("drain-rate", s.DrainRate > 0),
 	); err != nil {
 		return err
 	}
@@ -97,8 +97,14 @@ func (s *serveCmd) Validate() error {
 		return fmt.Errorf("--message-limit must be 1 to %d bytes", hub.MaxMessageLimit)
 	case s.QueueLimit < hub.DefaultQueueLimit:
 		return errors.New("--queue-limit must be 1MiB at the least")
-	case s.Rate < 0:
-		return errors.New("--rate must not be negative; 0 turns it off")
+	case s.UsersLimit < 1 || s.UsersLimit > hub.MaxUsersLimit:
+		return fmt.Errorf("--users-limit must be 1 to %d", hub.MaxUsersLimit)
+	case s.PingInterval < time.Second:
+		return errors.New("--ping-interval must be 1s at the least")
+	case s.DrainRate < 1 || !finite(s.DrainRate):
+		return errors.New("--drain-rate must be 1 at the least")
+	case s.Rate != 0 && (s.Rate < 0.01 || !finite(s.Rate)):
+		return errors.New("--rate must be 0, which turns it off, or 0.01 at the least")
 	case s.ConnsPerIP < 0:
 		return errors.New("--conns-per-ip must not be negative; 0 turns it off")
 	case s.NewPerIP < 0:
@@ -126,9 +132,9 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", s.Addr)
+	listener, err := listen(s.Addr, "--addr")
 	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w; free it or choose another with --addr", s.Addr, errors.Unwrap(err))
+		return err
 	}
 	defer listener.Close()
 	if listener, err = s.tlsFlags.listener(listener, logger); err != nil {
@@ -149,14 +155,15 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	// In a container the collector is told how much memory there is; elsewhere
 	// there is no limit to tell, and that is no error.
 	_, _ = memlimit.Set(memlimit.WithProvider(memlimit.FromCgroup))
+	holdCollectorOnce()
 
 	h := hub.New(cfg)
 	server := newServer(s.routes(logger, h, origins), logger)
 	parts := []part{{server, listener}}
 	if s.Admin != "" {
-		private, err := net.Listen("tcp", s.Admin)
+		private, err := listen(s.Admin, "--admin")
 		if err != nil {
-			return errors.Join(fmt.Errorf("cannot listen on %s: %w; free it or choose another with --admin", s.Admin, errors.Unwrap(err)), log.Close())
+			return errors.Join(err, log.Close())
 		}
 		parts = append(parts, part{newServer(admin(h, log, metrics), logger), private})
 	}
@@ -176,6 +183,9 @@ func (s *serveCmd) announce(logger *slog.Logger, addr net.Addr, log store.Log, o
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && (s.Rate == 0 || s.ConnsPerIP == 0) {
 		logger.Warn("listening on a public address without limits: consider --rate 20 --burst 40 --conns-per-ip 200")
 	}
+	if files := openFiles(); s.MaxConns >= files {
+		logger.Warn(fmt.Sprintf("--max-conns %d is more than the limit of open files, %d, allows: raise that (ulimit -n, LimitNOFILE)", s.MaxConns, files))
+	}
 }
 
 // tokens is what checks logins, nil when they need no token.
@@ -186,7 +196,7 @@ func (s *serveCmd) tokens(ctx context.Context) (tokens *hub.Tokens, err error) {
 			err = fmt.Errorf("--token-secret: %w", err)
 		}
 	case s.TokenJWKS != "":
-		if tokens, err = hub.KeySetTokens(ctx, s.TokenJWKS); err != nil {
+		if tokens, err = hub.KeySetTokens(ctx, s.TokenJWKS, slog.Default()); err != nil {
 			err = fmt.Errorf("--token-jwks: %w", err)
 		}
 	}
@@ -217,19 +227,6 @@ func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) 
 	addressed.Method(http.MethodGet, "/healthz/client", doctor.ClientHandler(trusted, addressOf))
 	r.Mount("/", web.Handler())
 	return r
-}
-
-// newServer is an HTTP server that no slow client holds up. It sets no timeout on
-// what a handler writes, since connections that were upgraded are its own no more.
-func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}
 }
 
 // part is an HTTP server and where it listens.

@@ -39,7 +39,7 @@ func (f *tlsFlags) check() error {
 		return errors.New("--acme-dir must not be empty")
 	}
 	for _, domain := range f.ACME {
-		if net.ParseIP(domain) != nil || !strings.Contains(domain, ".") || strings.ContainsAny(domain, "/:*") {
+		if net.ParseIP(domain) != nil || !strings.Contains(domain, ".") || strings.ContainsAny(domain, "/:* ") {
 			return fmt.Errorf("--acme %q is no domain, as in chat.example.com", domain)
 		}
 	}

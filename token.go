@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -20,10 +22,24 @@ type tokenCmd struct {
 	Moderator   bool          `help:"Its holder may kick."`
 }
 
+// Validate is called by kong: it refuses what opens nothing.
+func (t *tokenCmd) Validate() error {
+	switch {
+	case t.For <= 0:
+		return errors.New("--for must be above 0")
+	case slices.Contains(t.Room, ""):
+		return errors.New("--room must not be empty; * is all")
+	}
+	return nil
+}
+
 // Run prints the token.
 func (t *tokenCmd) Run(stdout io.Writer) error {
 	claims := hub.Claims{Name: t.Name, Rooms: t.Room}
 	claims.Subject = t.Sub
+	if err := claims.Validate(); err != nil {
+		return fmt.Errorf("--%w", err)
+	}
 	claims.ExpiresAt = jwt.NewNumericDate(time.Now().Add(t.For))
 	if t.Moderator {
 		claims.Role = hub.RoleModerator

@@ -53,6 +53,9 @@ const (
 // most 512 KiB of messages, however JSON escapes them (section 3).
 const MaxMessageLimit = 64 << 10
 
+// MaxUsersLimit is the largest large-room setting (section 3, users).
+const MaxUsersLimit = 1000
+
 func (cfg *Config) setDefaults() {
 	setDefault(&cfg.History, DefaultHistory)
 	setDefault(&cfg.UsersLimit, DefaultUsersLimit)

@@ -11,7 +11,8 @@ import (
 )
 
 func TestOrigins(t *testing.T) {
-	origins, err := ParseOrigins([]string{"https://chat.example.org", "http://localhost:*", "https://*.example.net:8443"})
+	origins, err := ParseOrigins([]string{
+		"https://chat.example.org", "http://localhost:*", " https://*.example.net:8443", "https://own-port.example:443", "https://*:443"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,6 +36,8 @@ func TestOrigins(t *testing.T) {
 		{"http://localhost", false},
 		{"https://a.b.example.net:8443", true},
 		{"https://a.example.net", false},
+		{"https://own-port.example", true},
+		{"https://own-port.example:444", false},
 		{"null", false},
 		{"", false},
 	} {
@@ -63,6 +66,20 @@ func TestEveryOrigin(t *testing.T) {
 	for _, bad := range []string{"localhost", "https://", "://x", "https://a/path", "https://a b"} {
 		if _, err := ParseOrigins([]string{bad}); err == nil {
 			t.Errorf("%q is taken for an origin", bad)
+		}
+	}
+}
+
+// What the operator is told to paste works, and is no longer than a line.
+func TestRefusal(t *testing.T) {
+	for _, tt := range []struct{ origin, want string }{
+		{"https://evil.example", `refused origin "https://evil.example" for host "chat.example.org"; allow it with --allow-origin "https://evil.example"`},
+		{"null", `refused origin "null" for host "chat.example.org"`},
+		{"https://" + strings.Repeat("x", 5000), `refused origin "https://` + strings.Repeat("x", 192) + `" for host "chat.example.org"`},
+	} {
+		r := &http.Request{Host: "chat.example.org", Header: http.Header{"Origin": {tt.origin}}}
+		if got := refusal(r); got != tt.want {
+			t.Errorf("%.20s: %s", tt.origin, got)
 		}
 	}
 }

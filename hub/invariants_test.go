@@ -86,6 +86,16 @@ func (p *playing) check() {
 	}
 }
 
+// announcing reports whether a room is yet to be told of who came or went.
+func (m *model) announcing() bool {
+	for _, r := range m.h.rooms {
+		if r.news.waiting {
+			return true
+		}
+	}
+	return false
+}
+
 // checkRest is what must hold when nothing is under way.
 func (m *model) checkRest() {
 	for _, t := range m.talkers {

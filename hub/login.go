@@ -280,7 +280,9 @@ func (h *Hub) remove(m *member) {
 		r.here--
 	}
 	r.people = nil
-	h.tell(r, false, m)
+	if !h.draining.on { // then no departure is announced (section 7)
+		h.tell(r, false, m)
+	}
 }
 
 // handleLogout is carried out when all that the connection sent before it has

@@ -20,6 +20,7 @@ type Origins struct {
 func ParseOrigins(patterns []string) (Origins, error) {
 	var o Origins
 	for _, p := range patterns {
+		p = strings.TrimSpace(p)
 		if p == "*" {
 			o.all = true
 			continue
@@ -28,7 +29,7 @@ func ParseOrigins(patterns []string) (Origins, error) {
 		if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?# ") {
 			return Origins{}, fmt.Errorf("origin %q is not scheme://host[:port] (no path; * stands for any run of characters)", p)
 		}
-		expr := strings.ReplaceAll(regexp.QuoteMeta(strings.ToLower(p)), `\*`, `.*`)
+		expr := strings.ReplaceAll(regexp.QuoteMeta(plain(p)), `\*`, `.*`)
 		o.patterns = append(o.patterns, regexp.MustCompile("^"+expr+"$"))
 	}
 	return o, nil
@@ -50,7 +51,7 @@ func (o Origins) Allow(r *http.Request) bool {
 	if o.all {
 		return true
 	}
-	origin := strings.ToLower(values[0])
+	origin := plain(values[0])
 	if u, err := url.Parse(origin); err == nil && u.Host != "" && sameHost(u, strings.ToLower(r.Host)) {
 		return true
 	}
@@ -62,12 +63,34 @@ func (o Origins) Allow(r *http.Request) bool {
 	return false
 }
 
+// plain is an origin as a browser writes it: in lower case, without its scheme's own port.
+func plain(origin string) string {
+	origin = strings.ToLower(origin)
+	scheme, _, _ := strings.Cut(origin, "://")
+	short := strings.TrimSuffix(origin, ownPorts[scheme])
+	if strings.HasSuffix(short, "*") {
+		return origin // a pattern, which would stand for other ports too
+	}
+	return short
+}
+
+var ownPorts = map[string]string{"http": ":80", "https": ":443"}
+
+// refusal is the line for the operator about a handshake that is not allowed: what a stranger sent, cut to what is worth
+// reading, and what would allow it, if that can be.
+func refusal(r *http.Request) string {
+	origin, host := r.Header.Get("Origin"), r.Host
+	const enough = 200
+	line := fmt.Sprintf("refused origin %.*q for host %.*q", enough, origin, enough, host)
+	if _, err := ParseOrigins([]string{origin}); err == nil && len(origin) <= enough {
+		line += fmt.Sprintf("; allow it with --allow-origin %q", origin)
+	}
+	return line
+}
+
 // sameHost compares an origin with a Host header; a browser leaves out the
 // scheme's own port in both, other clients may name it.
 func sameHost(origin *url.URL, host string) bool {
-	port := map[string]string{"http": ":80", "https": ":443"}[origin.Scheme]
-	if port == "" {
-		return false
-	}
-	return strings.TrimSuffix(origin.Host, port) == strings.TrimSuffix(host, port)
+	port := ownPorts[origin.Scheme]
+	return port != "" && origin.Host == strings.TrimSuffix(host, port)
 }

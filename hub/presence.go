@@ -23,7 +23,7 @@ const (
 	presenceEvery = time.Second            // presence events a large room
 	newsLimit     = 20                     // names a presence event, of each kind
 	usersBytes    = 256 << 10              // of a list of users (section 3)
-	usersCeiling  = 1000                   // users in a list, whatever the large-room setting
+	usersCeiling  = MaxUsersLimit          // users in a list, whatever the large-room setting
 )
 
 // large reports whether the room has more members than get full lists.

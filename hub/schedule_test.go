@@ -272,6 +272,13 @@ func (p *playing) finish() {
 	p.rest()
 	p.pass(2 * time.Second)
 	p.rest()
+	for range 20 { // who went at this very moment is announced a little later
+		if !m.announcing() {
+			break
+		}
+		p.pass(usersEvery)
+		p.rest()
+	}
 	p.check()
 	m.checkRest()
 	p.note("everybody goes")

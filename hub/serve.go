@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"fmt"
 	"net/http"
 	"net/netip"
 	"time"
@@ -39,8 +38,7 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !opts.Origins.Allow(r) {
 			h.metrics.refused.WithLabelValues("origin").Inc()
-			origin := r.Header.Get("Origin")
-			h.logger.Warn(fmt.Sprintf("refused origin %q for host %q; allow it with --allow-origin %q", origin, r.Host, origin))
+			h.logger.Warn(refusal(r))
 			http.Error(w, "This origin is not allowed.", http.StatusForbidden)
 			return
 		}

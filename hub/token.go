@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -12,6 +16,7 @@ import (
 
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
 
 	"parley/protocol"
 )
@@ -30,6 +35,19 @@ type Claims struct {
 	Name  string   `json:"name"`           // fixes the user's name
 	Rooms []string `json:"rooms"`          // exact names, or prefixes that end in *
 	Role  string   `json:"role,omitempty"` // RoleModerator or nothing
+}
+
+// Validate refuses what nobody could log in with. The parser asks it too.
+func (c *Claims) Validate() error {
+	name := protocol.PrepareName(c.Name)
+	_, err := protocol.Nickname(name)
+	switch {
+	case c.Subject == "":
+		return errors.New("sub must not be empty")
+	case err != nil || utf8.RuneCountInString(name) > protocol.MaxName || strings.ContainsFunc(name, unicode.IsControl):
+		return fmt.Errorf("name must be 1 to %d characters, such as RFC 8266 allows", protocol.MaxName)
+	}
+	return nil
 }
 
 // RoleModerator is the role of a token whose holder may kick.
@@ -55,24 +73,57 @@ func SecretTokens(secret string) (*Tokens, error) {
 	return newTokens(func(*jwt.Token) (any, error) { return key, nil }, "HS256"), nil
 }
 
+// A key set is read again every hour, and for a key that is not in it: at most so
+// often, and the login waits at most so long.
+const (
+	keysAnew     = 10 * time.Second
+	keysPatience = 5 * time.Second
+)
+
 // KeySetTokens checks tokens against a JSON Web Key Set, from a file or from an
-// http or https URL, which is fetched again every hour and for an unknown key.
-// The refresh ends with ctx.
-func KeySetTokens(ctx context.Context, source string) (*Tokens, error) {
-	var keys keyfunc.Keyfunc
-	var err error
-	if strings.HasPrefix(source, "https://") || strings.HasPrefix(source, "http://") {
-		keys, err = keyfunc.NewDefaultCtx(ctx, []string{source})
-	} else {
-		var set []byte
-		if set, err = os.ReadFile(source); err == nil {
-			keys, err = keyfunc.NewJWKSetJSON(set)
-		}
+// http or https URL, which is read again as above, until ctx ends. A file must be
+// good at the start; an address may answer later.
+func KeySetTokens(ctx context.Context, source string, logger *slog.Logger) (*Tokens, error) {
+	override := keyfunc.Override{
+		HTTPTimeout:       keysPatience,
+		RateLimitWaitMax:  keysPatience,
+		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysAnew), 1),
+		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
+			return func(_ context.Context, err error) {
+				logger.Error("the key set cannot be read again; what was read before counts", "error", err)
+			}
+		},
 	}
+	if !strings.HasPrefix(source, "https://") && !strings.HasPrefix(source, "http://") {
+		if err := checkKeys(source); err != nil {
+			return nil, fmt.Errorf("the key set cannot be read: %w", err)
+		}
+		// The library reads what has an address.
+		files := new(http.Transport)
+		files.RegisterProtocol("file", http.NewFileTransport(http.Dir(filepath.Dir(source))))
+		override.Client = &http.Client{Transport: files}
+		source = (&url.URL{Scheme: "file", Path: "/" + filepath.Base(source)}).String()
+	}
+	keys, err := keyfunc.NewDefaultOverrideCtx(ctx, []string{source}, override)
 	if err != nil {
 		return nil, fmt.Errorf("the key set cannot be read: %w", err)
 	}
 	return newTokens(keys.Keyfunc, "RS256", "ES256", "EdDSA"), nil
+}
+
+func checkKeys(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	keys, err := keyfunc.NewJWKSetJSON(text)
+	if err != nil {
+		return err
+	}
+	if all, err := keys.Storage().KeyReadAll(context.Background()); err != nil || len(all) == 0 {
+		return errors.Join(errors.New("there is no key in it"), err)
+	}
+	return nil
 }
 
 // grant is what a good token allows.
@@ -96,7 +147,7 @@ func (t *Tokens) check(token string) (*grant, error) {
 	}
 	name := protocol.PrepareName(c.Name)
 	nick, err := protocol.Nickname(name)
-	if err != nil || c.Subject == "" || utf8.RuneCountInString(name) > protocol.MaxName || strings.ContainsFunc(name, unicode.IsControl) {
+	if err != nil {
 		return nil, errToken
 	}
 	return &grant{

@@ -250,6 +250,8 @@ func set(t *testing.T, cfg *Config, name, value string) {
 		cfg.History = n
 	case "message-limit":
 		cfg.MessageLimit = n
+	case "drain-rate":
+		cfg.DrainRate = float64(n)
 	default:
 		t.Fatalf("no setting %s", name)
 	}

@@ -146,7 +146,7 @@ func parseKick(data jsontext.Value) (*Kick, *Error) {
 	r := &Kick{ID: f.text("id"), Reason: f.text("reason")}
 	return r, f.check(validation.ValidateStruct(r,
 		validation.Field(&r.ID, validation.Required, validation.RuneLength(1, MaxSecret)),
-		validation.Field(&r.Reason, validation.Length(1, MaxReason), noControls),
+		validation.Field(&r.Reason, validation.Required.When(f.has("reason")), validation.Length(1, MaxReason), noControls),
 	))
 }
 

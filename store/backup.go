@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,6 +45,28 @@ func Backup(ctx context.Context, path, file string) (err error) {
 	}
 	if err := errors.Join(f.Sync(), os.Rename(part, file)); err != nil {
 		return fmt.Errorf("cannot back up: %w", err)
+	}
+	return nil
+}
+
+// forsake removes a write-ahead log that does not belong to the file at path, which is so when that is a copy by
+// [Backup], put where a log was whose server had not ended well: SQLite would write the old pages into the copy. A file
+// with a write-ahead log of its own says so in its header (SQLite's Database File Format, 1.3.3), and a copy does not.
+func forsake(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const magic, version, rollback = "SQLite format 3\x00", 18, 1
+	header := make([]byte, version+1)
+	if _, err := io.ReadFull(f, header); err != nil || !bytes.HasPrefix(header, []byte(magic)) || header[version] != rollback {
+		return nil
+	}
+	for _, name := range []string{path + "-wal", path + "-shm"} {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
 }

@@ -69,6 +69,56 @@ func TestBackupOfALiveLog(t *testing.T) {
 	}
 }
 
+// A copy that is put where the log of a killed server was is not mixed with what that one had not folded in yet.
+func TestRestoreAfterACrash(t *testing.T) {
+	dir := t.TempDir()
+	live, copied, place := filepath.Join(dir, "live.db"), filepath.Join(dir, "copy.db"), filepath.Join(dir, "parley.db")
+	log, err := OpenSQLite(t.Context(), live, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	stored := make(chan int64, 1)
+	log.Start(func(r Report) {
+		for _, m := range r.Stored {
+			stored <- m.Seq
+		}
+	})
+	send := func(from, to int) {
+		for i := from; i < to; i++ {
+			m := Message{Room: "room", From: "Ann", Nick: "ann", UserID: "id", Body: `"` + strings.Repeat("text ", 500) + `"`, At: time.Now()}
+			if _, _, err := log.Append(Ref(i), m); err != nil {
+				t.Fatal(err)
+			}
+			<-stored
+		}
+	}
+	send(0, 50)
+	if err := Backup(t.Context(), live, copied); err != nil {
+		t.Fatal(err)
+	}
+	send(50, 250)
+	for from, to := range map[string]string{copied: place, live + "-wal": place + "-wal", live + "-shm": place + "-shm"} {
+		raw, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, raw, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	restored, err := OpenSQLite(t.Context(), place, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restored.Close()
+	page, err := restored.Read(t.Context(), "room", Query{Limit: 1000, Oldest: true})
+	if err != nil || len(page.Messages) != 50 {
+		t.Errorf("%d messages of 50, %v", len(page.Messages), err)
+	}
+}
+
 func TestBackupRefuses(t *testing.T) {
 	dir := t.TempDir()
 	there, rubbish := filepath.Join(dir, "there"), filepath.Join(dir, "rubbish.db")

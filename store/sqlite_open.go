@@ -69,6 +69,9 @@ func (s *SQLite) open(ctx context.Context, path string) (err error) {
 	if err := create(path); err != nil {
 		return err
 	}
+	if err := forsake(path); err != nil {
+		return err
+	}
 	if s.writer, err = openWriter(ctx, s, path); err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (w *writer) attempt(level strength, f func() error) error {
 	case err != nil:
 		w.log.failure.Store(&err)
 		if !failed {
-			slog.Error("the message log cannot store", "err", err)
+			slog.Error("the message log cannot store", "error", err)
 		}
 	case failed:
 		w.log.failure.Store(nil)

@@ -5,7 +5,7 @@
 import { $ } from "./ui/dom.js";
 import { invite, invitedBy, onEnter, propose, refused } from "./ui/door.js";
 import "./ui/look.js";
-import { tabPlace } from "./ui/stored.js";
+import { address, tabPlace } from "./ui/stored.js";
 
 /** @type {Promise<typeof import("./ui/talk.js")> | undefined} */
 let talk;
@@ -27,6 +27,7 @@ for (const sign of ["input", "pointerdown"]) {
 addEventListener("hashchange", async () => {
   const hash = location.hash;
   if (hash.length < 2) return;
+  address(tabPlace() ?? undefined); // no secret stands there while the person is asked
   if (talk && !(await (await talk).mayGo())) return;
   history.replaceState(null, "", hash);
   location.reload();

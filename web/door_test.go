@@ -112,6 +112,7 @@ func TestInsecureContext(t *testing.T) {
 	ann.fill("Your name", "Ann")
 	ann.press("Join")
 	ann.alert()
+	ann.without("Encrypted:")
 	if !eval[bool](ann, `document.getElementById("room").hidden`) {
 		t.Error("a private room was entered without encryption")
 	}
@@ -138,6 +139,7 @@ func TestRememberedRooms(t *testing.T) {
 	later := ann.newTab()
 	later.goTo(server.URL() + "/")
 	later.press("harbour private")
+	later.wait("no invitation", `document.getElementById("invited").textContent === "Back to harbour"`)
 	if name := later.value("Your name"); name != "Ann" {
 		t.Errorf("remembered the name %q", name)
 	}
@@ -148,6 +150,43 @@ func TestRememberedRooms(t *testing.T) {
 	if kept := eval[string](later, "JSON.stringify(Object.entries(localStorage))"); strings.Contains(kept, secret) {
 		t.Errorf("forgotten, but kept: %s", kept)
 	}
+}
+
+// What is remembered is what opened a room: not a secret that did not, and the tick stays while it is mended.
+func TestRememberedOnceInside(t *testing.T) {
+	server := memory(t)
+	bob := newPage(t)
+	bob.join(server.URL()+"/"+room, "Bob")
+	ann := newPage(t)
+	ann.goTo(server.URL() + "/" + room[:len(room)-1] + "a")
+	ann.fill("Your name", "Ann")
+	ann.click("checkbox", "Remember on this device")
+	ann.press("Join")
+	ann.alert()
+	const kept = "localStorage.getItem('parley.rooms /')"
+	if rooms := eval[*string](ann, kept); rooms != nil {
+		t.Errorf("remembered before it opened anything: %s", *rooms)
+	}
+	ann.fill("Secret", secret)
+	ann.press("Join")
+	ann.inside()
+	if rooms := eval[*string](ann, kept); rooms == nil || *rooms != `[{"room":"harbour","secret":"`+secret+`"}]` {
+		t.Errorf("remembered %v", rooms)
+	}
+}
+
+// Who copies the link by hand, from the field that shows it, is not asked for it again.
+func TestLinkCopiedByHand(t *testing.T) {
+	server := memory(t)
+	ann := newPage(t)
+	ann.allow()
+	ann.join(server.URL()+"/", "Ann")
+	ann.click("textbox", "Invite link")
+	if !eval[bool](ann, `document.execCommand("copy")`) {
+		t.Fatal("nothing was copied")
+	}
+	ann.press("Leave")
+	ann.find("textbox", "Room")
 }
 
 // A reload stays in the room, with the address bar as empty as before.
@@ -236,4 +275,19 @@ func TestAnotherLinkInTheSameTab(t *testing.T) {
 	if address := eval[string](ann, "location.href"); address != server.URL()+"/#lobby" {
 		t.Errorf("the address is %s", address)
 	}
+}
+
+// Who would rather stay, asked on the way to another room, stays; and the other room's secret is not left behind.
+func TestAnotherLinkDeclined(t *testing.T) {
+	server := memory(t)
+	ann := newPage(t)
+	ann.join(server.URL()+"/", "Ann")
+	eval[bool](ann, `(location.hash = "`+room+`", true)`)
+	ann.press("Stay")
+	ann.wait("no question", `!document.getElementById("ask").open`)
+	if address := eval[string](ann, "location.href"); address != server.URL()+"/" {
+		t.Errorf("the address is %s", address)
+	}
+	ann.say("still here")
+	ann.sees("still here")
 }

@@ -194,10 +194,10 @@ func TestRestartWithALogInMemory(t *testing.T) {
 	ann.state("Reconnecting")
 	server.Restart()
 	ann.inside()
-	ann.sees("no longer kept")
+	ann.sees("no longer has")
 	ann.say("after")
 	ann.wait("sent", `document.querySelectorAll("#log .line .state.sent").length === 2`)
-	want := []string{"Ann | before", "Messages are missing here that are no longer kept.", "Ann | after"}
+	want := []string{"Ann | before", "Messages may be missing here. The server no longer has what came in between.", "Ann | after"}
 	if got := ann.lines(); !slices.Equal(got, want) {
 		t.Errorf("the page shows %q", got)
 	}

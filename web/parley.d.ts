@@ -16,7 +16,10 @@
 
 import type { RoomKeys } from "./crypto.js";
 
-/** Opens a connection and keeps it open; see {@link Socket}. Returns at once. */
+/**
+ * Opens a connection and keeps it open; see {@link Socket}. Returns at once. `url`: that of the server (`https://chat.example`,
+ * `wss://` alike; one that ends in `/` gets `ws` added), or of its endpoint; by default `ws` next to the page.
+ */
 export function connect(url?: string | URL, options?: ConnectOptions): Socket;
 
 /** `connect(options.url, options).join(options)`. When the join fails the connection is closed too. */

@@ -13,6 +13,7 @@ export const connect = (url = "ws", options = {}) => {
   const address = new URL(url, globalThis.location?.href);
   address.protocol = address.protocol.replace("http", "ws");
   address.hash = "";
+  address.pathname = address.pathname.replace(/\/$/, "/ws");
   /** @type {WebSocket | undefined} */
   let ws;
   let heard = 0; // frames

@@ -91,3 +91,29 @@ func TestUnread(t *testing.T) {
 	ann.say("I have read it")
 	ann.wait("no divider", `document.querySelector("#log .unread") === null`)
 }
+
+// What came while the connection was gone is unread too: a phone ends it soon after another app is in front.
+func TestUnreadAfterTheConnectionWasGone(t *testing.T) {
+	server := memory(t)
+	proxy := hubtest.NewProxy(t, server.Addr())
+	talker := hubtest.Dial(t, server.WS())
+	talker.Login(hubtest.Login{Name: "Bob", Room: "lobby"})
+	talker.RoomMessage("before", "")
+	ann := newPage(t)
+	ann.join(proxy.URL()+"/#lobby", "Ann")
+	ann.sees("before")
+	eval[bool](ann, `(Object.defineProperty(document, "hidden", { value: true, configurable: true }), true)`)
+	proxy.Refuse(true)
+	proxy.Each(func(l *hubtest.Link) { l.Cut(true) })
+	ann.state("Reconnecting")
+	for i := range 2 {
+		talker.RoomMessage(fmt.Sprintf("missed %d", i), "")
+	}
+	eval[bool](ann, `(delete document.hidden, document.dispatchEvent(new Event("visibilitychange")), true)`)
+	proxy.Refuse(false)
+	ann.inside()
+	ann.sees("missed 1")
+	if above := eval[string](ann, `document.querySelector("#log .unread")?.parentElement.querySelector(".body").textContent ?? ""`); above != "missed 0" {
+		t.Errorf("the divider stands above %q", above)
+	}
+}

@@ -114,25 +114,35 @@ func (s *process) metrics() map[string]float64 {
 func (s *process) get(path string) []byte {
 	resp, err := http.Get("http://" + s.admin + path)
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
+		return nil
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
 	}
 	return b
 }
 
 // heapProfile is what the server's heap holds, the largest parts first.
 func (s *process) heapProfile(lines int) string {
-	file := filepath.Join(s.t.TempDir(), "heap")
-	if err := os.WriteFile(file, s.get("/debug/pprof/heap?gc=1"), 0o600); err != nil {
-		s.t.Fatal(err)
+	return s.profile("heap?gc=1", "-sample_index=inuse_space", "-nodecount", strconv.Itoa(lines))
+}
+
+// cpuProfile is what the server spends the next seconds with, the largest parts first.
+func (s *process) cpuProfile(seconds, lines int) string {
+	return s.profile(fmt.Sprintf("profile?seconds=%d", seconds), "-nodecount", strconv.Itoa(lines))
+}
+
+func (s *process) profile(which string, args ...string) string {
+	file := filepath.Join(s.t.TempDir(), "profile")
+	if err := os.WriteFile(file, s.get("/debug/pprof/"+which), 0o600); err != nil {
+		s.t.Error(err)
 	}
-	out, err := exec.Command("go", "tool", "pprof", "-sample_index=inuse_space", "-top", "-nodecount", strconv.Itoa(lines), file).Output()
+	out, err := exec.Command("go", append(append([]string{"tool", "pprof", "-top"}, args...), file)...).Output()
 	if err != nil {
-		s.t.Fatal(err)
+		s.t.Error(err)
 	}
 	return string(out)
 }

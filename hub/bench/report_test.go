@@ -52,6 +52,7 @@ func (r *report) print(t *testing.T) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s: %d × %s, Linux %s, %s. Server, marks and generator share the processors.\n",
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), runtime.Version(), runtime.NumCPU(), processor(), kernel(), runtime.GOARCH)
+	r.summary(&b)
 	for _, id := range r.order {
 		r.by[id].write(&b)
 	}
@@ -62,6 +63,36 @@ func (r *report) print(t *testing.T) {
 		}
 	}
 }
+
+// summary is the medians of what was measured beside the plain hub.
+func (r *report) summary(b *strings.Builder) {
+	rows := [][]string{{"", "unit", floor.name, plain.name, parley.name, "× " + floor.name, "× " + plain.name}}
+	for _, id := range r.order {
+		t := r.by[id]
+		if len(t.values[plain.name]) == 0 {
+			continue
+		}
+		cell := func(p peer) string {
+			if len(t.values[p.name]) == 0 {
+				return "–"
+			}
+			return t.number(median(t.values[p.name]))
+		}
+		ratio := func(p peer) string {
+			if len(t.values[p.name]) == 0 {
+				return "–"
+			}
+			return times(median(t.values[parley.name]) / median(t.values[p.name]))
+		}
+		rows = append(rows, []string{t.id + ". " + t.title, t.unit, cell(floor), cell(plain), cell(parley), ratio(floor), ratio(plain)})
+	}
+	if len(rows) > 1 {
+		b.WriteString("\n")
+		align(b, rows)
+	}
+}
+
+func times(ratio float64) string { return strconv.FormatFloat(ratio, 'f', 2, 64) }
 
 func (t *table) write(b *strings.Builder) {
 	fmt.Fprintf(b, "\n**%s. %s**\n\n", t.id, t.title)
@@ -75,7 +106,7 @@ func (t *table) write(b *strings.Builder) {
 		v := t.values[name]
 		row := []string{name, t.number(median(v)), t.number(slices.Min(v)) + "–" + t.number(slices.Max(v))}
 		for _, mark := range marks {
-			row = append(row, strconv.FormatFloat(median(v)/median(t.values[mark]), 'f', 2, 64))
+			row = append(row, times(median(v)/median(t.values[mark])))
 		}
 		rows = append(rows, append(row, t.notes[name]))
 	}

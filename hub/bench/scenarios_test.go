@@ -69,6 +69,7 @@ var all = []scenario{
 	{id: "large", title: "One message at a time, room of 10,000", unit: "CPU µs/delivery", digits: 2, runs: 1, run: oneByOne(10000, 2)},
 	{id: "join", title: "All log in to one room at once", unit: "CPU µs/login, 5000", digits: 1, runs: 1, peers: []peer{parley}, run: join},
 	{id: "late", title: "Latency at half of saturation, 10 rooms of 100", unit: "p50, ms", digits: 2, runs: 1, peers: []peer{parley}, run: latency},
+	{id: "top", title: "What the saturated server does, 10 rooms of 100", unit: "deliveries/s", runs: 1, peers: []peer{parley}, run: top},
 	{id: "disk", title: "200 rooms of 10 as in c, log in memory and on disk", unit: "CPU µs/message", digits: 1, runs: 99,
 		peers: []peer{
 			{name: "memory", args: []string{"--db="}},
@@ -204,4 +205,18 @@ func latency(t *testing.T, p peer) result {
 			rate, l.latencies(), cost, pauses, after[`go_gc_duration_seconds{quantile="1"}`]*1e3),
 		text: "The hub's steps, of seconds at most:\n" + histogram(before, after, "parley_hub_step_seconds_bucket"),
 	}
+}
+
+// top takes a profile of the server while it is saturated.
+func top(t *testing.T, p peer) (r result) {
+	s := start(t, p)
+	l := newLoad(t, s)
+	l.fill(10, 100, 16)
+	profile := make(chan string, 1)
+	go func() { profile <- s.cpuProfile(2, 10) }()
+	var cost float64
+	r.value, cost = l.saturated(64, 3*time.Second)
+	r.note = fmt.Sprintf("CPU %.2f µs/delivery", cost)
+	r.text = <-profile
+	return r
 }

@@ -89,8 +89,7 @@ func Examine(ctx context.Context, address string, opts Options) ([]Check, error)
 	}
 	defer transport.CloseIdleConnections()
 	d.client = &http.Client{Transport: transport, Timeout: opts.Patience}
-	if d.reach(ctx) {
-		d.encryption(ctx)
+	if d.reach(ctx) && d.encryption(ctx) {
 		d.page(ctx)
 		if d.socket(ctx) {
 			d.addresses(ctx)
@@ -176,25 +175,32 @@ func (d *doctor) reach(ctx context.Context) bool {
 }
 
 // encryption looks at how the page comes: browsers encrypt messages only on a page that nobody on the way can change.
-func (d *doctor) encryption(ctx context.Context) {
+// It tells whether it can come at all.
+func (d *doctor) encryption(ctx context.Context) bool {
 	if d.base.Scheme == "http" {
+		if conn, err := d.handshake(ctx, nil, true); err == nil {
+			conn.Close()
+			d.problem("tls", "https:// in place of http:// in the address", "the port speaks TLS")
+			return false
+		}
 		if host := d.base.Hostname(); host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback() {
 			d.ok("tls", "plain http, which browsers take for secure on the same machine only")
-			return
+			return true
 		}
 		d.problem("tls", "listen 443 ssl; with ssl_certificate and ssl_certificate_key, and on port 80: return 301 https://$host$request_uri;",
 			"plain http: browsers encrypt nothing on such a page, so private rooms do not work")
-		return
+		return true
 	}
 	conn, err := d.handshake(ctx, d.opts.Roots, false)
 	if err != nil {
-		found, change := d.distrust(ctx, err)
+		found, change, talks := d.distrust(ctx, err)
 		d.problem("tls", change, "%s", found)
-		return
+		return talks
 	}
 	defer conn.Close()
 	state := conn.ConnectionState()
 	d.ok("tls", "%s, the certificate is good until %s", tls.VersionName(state.Version), day(state.PeerCertificates[0].NotAfter))
+	return true
 }
 
 // handshake is one for a WebSocket: it offers HTTP/1.1 alone.
@@ -215,8 +221,8 @@ func (d *doctor) handshake(ctx context.Context, roots *x509.CertPool, trusting b
 	return conn, nil
 }
 
-// distrust says why a browser would not go on after that handshake.
-func (d *doctor) distrust(ctx context.Context, err error) (found, change string) {
+// distrust says why a browser would not go on after that handshake, and whether the port speaks TLS at all.
+func (d *doctor) distrust(ctx context.Context, err error) (found, change string, talks bool) {
 	var (
 		invalid x509.CertificateInvalidError
 		name    x509.HostnameError
@@ -226,21 +232,21 @@ func (d *doctor) distrust(ctx context.Context, err error) (found, change string)
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		if now := time.Now(); now.Before(invalid.Cert.NotBefore) {
-			return "the certificate is good only from " + day(invalid.Cert.NotBefore) + " on", "see to the clocks of both machines"
+			return "the certificate is good only from " + day(invalid.Cert.NotBefore) + " on", "see to the clocks of both machines", true
 		}
 		return "the certificate ended on " + day(invalid.Cert.NotAfter),
-			"renew it (certbot renew), and see that nginx is reloaded after each renewal"
+			"renew it (certbot renew), and see that nginx is reloaded after each renewal", true
 	case errors.As(err, &name):
 		return fmt.Sprintf("the certificate is for %s, not for %s", strings.Join(name.Certificate.DNSNames, ", "), d.base.Hostname()),
-			"ssl_certificate with one for " + d.base.Hostname() + ", and server_name " + d.base.Hostname() + "; in the same server block"
+			"ssl_certificate with one for " + d.base.Hostname() + ", and server_name " + d.base.Hostname() + "; in the same server block", true
 	case errors.As(err, &unknown):
-		return d.stranger(ctx), "ssl_certificate with the whole chain (certbot's fullchain.pem) from an authority that browsers know"
+		return d.stranger(ctx), "ssl_certificate with the whole chain (certbot's fullchain.pem) from an authority that browsers know", true
 	case errors.As(err, &plain):
-		return "the port does not speak TLS", "listen " + strings.TrimPrefix(d.addr(), d.base.Hostname()+":") + " ssl;"
+		return "the port does not speak TLS", "listen " + strings.TrimPrefix(d.addr(), d.base.Hostname()+":") + " ssl;", false
 	case strings.Contains(err.Error(), "no application protocol"):
-		return "the port speaks HTTP/2 only; browsers open a WebSocket over HTTP/1.1", "let it speak http/1.1 too (ALPN h2,http/1.1)"
+		return "the port speaks HTTP/2 only; browsers open a WebSocket over HTTP/1.1", "let it speak http/1.1 too (ALPN h2,http/1.1)", true
 	}
-	return fmt.Sprintf("no TLS handshake: %v", err), "see nginx's error log; ssl_protocols TLSv1.2 TLSv1.3;"
+	return fmt.Sprintf("no TLS handshake: %v", err), "see nginx's error log; ssl_protocols TLSv1.2 TLSv1.3;", false
 }
 
 // stranger names who issued a certificate that is not trusted.

@@ -3,6 +3,8 @@ package doctor_test
 import (
 	"bytes"
 	"context"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -298,5 +300,31 @@ func TestOtherServer(t *testing.T) {
 	if len(found) != 2 || !strings.HasPrefix(found[0].Found, "the page is there, but not its files beside it: ") ||
 		found[1].Found != "at "+other.URL+"/ws is a page and no socket" {
 		t.Errorf("got\n%s", report(checks))
+	}
+}
+
+// TestWrongScheme asks a port in the language that it does not speak: that is all there is to tell.
+func TestWrongScheme(t *testing.T) {
+	quiet := log.New(io.Discard, "", 0)
+	plain, secure := httptest.NewUnstartedServer(http.NotFoundHandler()), httptest.NewUnstartedServer(http.NotFoundHandler())
+	plain.Config.ErrorLog, secure.Config.ErrorLog = quiet, quiet
+	plain.Start()
+	defer plain.Close()
+	secure.StartTLS()
+	defer secure.Close()
+	for address, want := range map[string]string{
+		strings.Replace(plain.URL, "http://", "https://", 1):  "the port does not speak TLS",
+		strings.Replace(secure.URL, "https://", "http://", 1): "the port speaks TLS",
+	} {
+		checks, err := doctor.Examine(t.Context(), address, doctor.Options{})
+		if found := problems(checks); err != nil || len(found) != 1 || found[0].Name != "tls" || found[0].Found != want {
+			t.Errorf("%s: %v\n%s", address, err, report(checks))
+		}
+	}
+	// A Go server that is another one, --admin say: there is no path to take off.
+	checks, err := doctor.Examine(t.Context(), plain.URL, doctor.Options{})
+	found := problems(checks)
+	if err != nil || len(found) != 2 || found[0].Found != plain.URL+"/: 404 Not Found" || found[1].Found != "there is nothing at "+plain.URL+"/ws" {
+		t.Errorf("%v\n%s", err, report(checks))
 	}
 }

@@ -15,7 +15,7 @@ func (d *doctor) page(ctx context.Context) {
 	case err != nil:
 		d.problem("page", "see nginx's error log", "%s: %v", d.base, err)
 		return
-	case unknownPath(page):
+	case d.unknownPath(page):
 		d.problem("page", prefixChange, "the server does not know the path %s: the proxy passes it on as it is", d.base.Path)
 		return
 	case page.StatusCode < http.StatusOK: // nginx passes on what it does not understand as HTTP/0.9
@@ -40,7 +40,8 @@ func (d *doctor) page(ctx context.Context) {
 	}
 }
 
-// unknownPath tells whether it was the server itself, and not the proxy, that found nothing there.
-func unknownPath(a answer) bool {
-	return a.StatusCode == http.StatusNotFound && strings.TrimSpace(a.body) == "404 page not found"
+// unknownPath tells whether it was the server itself, and not the proxy, that found nothing under the page's path. It
+// knows / always: what does not is no such server.
+func (d *doctor) unknownPath(a answer) bool {
+	return d.base.Path != "/" && a.StatusCode == http.StatusNotFound && strings.TrimSpace(a.body) == "404 page not found"
 }

@@ -71,7 +71,7 @@ func (d *doctor) forbidden(ctx context.Context) {
 // missing looks whether the socket is somewhere else than beside the page.
 func (d *doctor) missing(ctx context.Context, a *attempt) {
 	const name = "socket"
-	if unknownPath(a.answer) {
+	if d.unknownPath(a.answer) {
 		d.problem(name, prefixChange, "the server does not know the path %s: the proxy passes it on as it is", d.at("ws").Path)
 		return
 	}

@@ -17,6 +17,8 @@ test("the address: ws next to the page, ws for http, no fragment", (t) => {
     ["/other", "https://a.test/chat/", "wss://a.test/other"],
     [new URL("wss://b.test/ws#x"), "https://a.test/", "wss://b.test/ws"],
     ["https://b.test/p/ws", undefined, "wss://b.test/p/ws"],
+    ["http://b.test:8080", undefined, "ws://b.test:8080/ws"],
+    ["wss://b.test/chat/?a=b", "https://a.test/", "wss://b.test/chat/ws?a=b"],
   ]) {
     Object.assign(globalThis, { location: page && new URL(page) });
     const socket = connect(url, world.options);

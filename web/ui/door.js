@@ -1,7 +1,7 @@
 /** The join form: a private room of one's own is proposed; who was invited gives a name and is in. */
 import { available, checkSecret, deriveKeys, makeSecret, parseLink, prepare } from "../crypto.js";
 import { $, bdi, button, el } from "./dom.js";
-import { address, forget, isRemembered, keepTabPlace, lastName, remember, remembered, tabPlace } from "./stored.js";
+import { address, forget, isRemembered, keepTabPlace, lastName, remembered, tabPlace } from "./stored.js";
 import { freshRoom } from "./words.js";
 
 /** @import { ParleyError } from "../parley.js" */
@@ -26,12 +26,15 @@ let proposed = "";
 let settled = false;
 /** The link's secret is missing: no open room is entered in its place. */
 let incomplete = false;
+/** The person has said whether to remember this room; what else they change does not unsay it. */
+let decidedOn = false;
 /** @type {{ place: Place, keys: ReturnType<typeof deriveKeys> } | undefined} */
 let early;
-/** @type {(place: Place & { name: string }) => void} */
+/** @typedef {Place & { name: string, remember?: boolean }} Seat `remember`, once inside; undefined leaves it as it is */
+/** @type {(seat: Seat) => void} */
 let enter = () => {};
 
-/** Where the form's button leads. @param {(place: Place & { name: string }) => void} then */
+/** Where the form's button leads. @param {(seat: Seat) => void} then */
 export const onEnter = (then) => void (enter = then);
 
 /** A room of one's own. */
@@ -78,6 +81,7 @@ export function invite(place) {
   room.value = place.room;
   secret.value = place.secret;
   if (place.name) name.value = place.name;
+  $("invited-how").textContent = place.joined || isRemembered(place) ? "Back to" : "You are invited to";
   show(true);
   if (!place.secret || !available()) return;
   early = { place, keys: deriveKeys(place.room, place.secret) };
@@ -100,7 +104,7 @@ function show(decided) {
   $("room-field").hidden = decided;
   $("secret-field").hidden = decided;
   $("elsewhere").hidden = !decided && !incomplete;
-  rememberIt.checked = isRemembered({ room: room.value, secret: secret.value });
+  decidedOn = false;
   explain();
   drawRooms();
   if (!available()) {
@@ -111,19 +115,23 @@ function show(decided) {
   if (!name.value) name.focus();
 }
 
-/** Says plainly who will be able to read. */
+/** Says plainly who will be able to read, and whether the room is remembered. */
 function explain() {
   const given = checkSecret(secret.value);
   const open = !given.secret && !incomplete;
-  $("privacy-icon").setAttribute("href", given.secret ? "#i-lock" : "#i-open");
-  $("privacy").classList.toggle("open", open);
+  const unable = given.secret !== "" && !available();
+  $("privacy-icon").setAttribute("href", given.secret && !unable ? "#i-lock" : "#i-open");
+  $("privacy").classList.toggle("open", open || unable);
   $("privacy-text").textContent = open
     ? "Open room: not encrypted. Whoever knows its name can enter, and the server can read it."
-    : !given.secret
-      ? "A private room opens with its secret only."
-      : given.weak
-        ? "Encrypted, but a secret this short can be guessed. Take 16 characters or more."
-        : "Encrypted: only people with the secret can read. The server cannot.";
+    : unable
+      ? "This room is private. It cannot be opened on this page."
+      : !given.secret
+        ? "A private room opens with its secret only."
+        : given.weak
+          ? "Encrypted, but a secret this short can be guessed. Take 16 characters or more."
+          : "Encrypted: only people with the secret can read. The server cannot.";
+  if (!decidedOn) rememberIt.checked = isRemembered({ room: room.value, secret: secret.value });
 }
 
 /** @param {string} text */
@@ -247,19 +255,13 @@ $("join").addEventListener("submit", (event) => {
   const where = checked(room, 64, "the room a name");
   const who = checked(name, 32, "a name to be called by");
   if (!where || !who) return;
-  const place = { room: where, secret: given, name: who, uncopied: given !== "" && given === proposed };
-  if (rememberIt.checked) remember(place);
-  else forget(place);
+  const uncopied = given !== "" && given === proposed;
   busy(true);
-  enter(place);
+  enter({ room: where, secret: given, name: who, uncopied, remember: rememberIt.checked });
 });
 
-for (const field of [room, secret]) {
-  field.addEventListener("input", () => {
-    rememberIt.checked = isRemembered({ room: room.value, secret: secret.value });
-    explain();
-  });
-}
+for (const field of [room, secret]) field.addEventListener("input", explain);
+rememberIt.addEventListener("change", () => (decidedOn = true));
 $("fresh").addEventListener("click", () => {
   propose();
   room.focus();

@@ -29,8 +29,9 @@ function showLink(title) {
   field.value = url();
   field.ariaLabel = "Invite link";
   field.addEventListener("focus", () => field.select());
+  field.addEventListener("copy", taken);
   const close = button("Not now", () => unbanner("link"), "quiet");
-  banner("link", "group", el("strong", "", title), field, button("Copy", () => void hand(false)), close).ariaLabel = title;
+  banner("link", "group", el("strong", "", title), field, button("Copy", () => void hand(false), "primary"), close).ariaLabel = title;
   return field;
 }
 
@@ -45,15 +46,19 @@ async function hand(share) {
     showLink("Copy this link yourself: the browser does not let the page do it").focus();
     return false;
   }
-  if (place?.uncopied) {
-    place.uncopied = false;
-    keepTabPlace(place);
-  }
+  taken();
   unbanner("link");
   toast.textContent = share ? "Invite link shared" : "Invite link copied";
   clearTimeout(fading);
   fading = setTimeout(() => toast.replaceChildren(), 2500);
   return true;
+}
+
+/** The link has left this page: the room can be found again. */
+function taken() {
+  if (!place?.uncopied) return;
+  place.uncopied = false;
+  keepTabPlace(place);
 }
 
 /** @param {string} text */

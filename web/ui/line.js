@@ -40,6 +40,7 @@ const remark = (text) => el("p", "remark", text);
  */
 function line(from, own, at, ...rest) {
   const who = el("p", `who ${hue(from)}`, bdi(from));
+  who.title = from; // a long one is cut
   if (own) who.append(el("span", "you", " (you)"));
   return el("div", own ? "line own" : "line", who, ...rest, el("p", "when", time(at)));
 }

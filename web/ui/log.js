@@ -35,10 +35,12 @@ export class Log {
   flushed = 0;
   /** The newest `seq` that is shown. */
   newest = 0;
-  /** The first one that came while the tab was out of sight. @type {Message | undefined} */
+  /** The first one that came while the tab was out of sight, or the connection gone. @type {Message | undefined} */
   unread;
   /** The tab was looked at since. */
   looked = true;
+  /** The next one that is not live was missed. */
+  missed = false;
   /** @type {Room | undefined} */
   room;
   /** @type {(() => void)[]} */
@@ -48,7 +50,7 @@ export class Log {
   constructor(view) {
     this.view = view;
     this.element = view.log;
-    this.element.replaceChildren(el("p", "empty", "Nothing has been said here yet."), this.pending);
+    this.element.replaceChildren(el("p", "empty", "Nothing has been said here yet.", el("br"), "Whoever opens the invite link can join in."), this.pending);
     this.entries = new Entries(this.element, this.pending);
     this.holes = new Holes(this);
     view.toEnd();
@@ -65,7 +67,10 @@ export class Log {
       room.on("outbox", (changed) => this.own(changed)),
       room.on("joined", (user) => this.notice("came", user)),
       room.on("left", (user) => this.notice("went", user)),
-      room.on("resumed", () => this.holes.watch()),
+      room.on("resumed", () => {
+        this.missed = this.looked;
+        this.holes.watch();
+      }),
     ];
     const looked = () => {
       this.looked = true;
@@ -91,9 +96,10 @@ export class Log {
 
   /** Many may come in a burst: they are drawn together, 30 times a second at the most. @param {Message} m */
   receive(m) {
-    if (document.hidden && this.looked && m.live && !m.own) {
+    if (!m.own && (m.live ? document.hidden && this.looked : this.missed)) {
       this.unread = m;
-      this.looked = false;
+      this.looked = !document.hidden;
+      this.missed = false;
     }
     this.queue.push(m);
     if (this.queue.length > 1) return;
@@ -226,7 +232,7 @@ export class Log {
       this.newEra();
     }
     if (reason === "too_many" && before !== null) return this.holes.add(after, before);
-    const element = el("p", "notice missing", "Messages are missing here that are no longer kept.");
+    const element = el("p", "notice missing", "Messages may be missing here. The server no longer has what came in between.");
     this.change(() => this.entries.add({ era, seq: after, side: 2, element }), false);
   }
 

@@ -81,6 +81,7 @@ function item(user, index, of) {
   const initial = el("span", "initial", [...user.name][0]?.toUpperCase() ?? "");
   initial.ariaHidden = "true";
   li.append(initial, bdi(user.name));
+  li.title = user.name;
   if (user.id === of.user.id) li.append(el("span", "you", " (you)"));
   return li;
 }
@@ -103,5 +104,7 @@ side.addEventListener("keydown", (event) => {
   showPeople(false);
   toggle.focus();
 });
+// On a narrow window the list lies over the messages: a touch beside it puts it away.
+$("log").addEventListener("pointerdown", () => wide.matches || showPeople(false));
 list.addEventListener("scroll", () => void draw(), { passive: true });
 new ResizeObserver(() => void draw()).observe(list);

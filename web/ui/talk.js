@@ -9,12 +9,11 @@ import { busy, invite, keysOf, nextName, propose, refused, unreachable } from ".
 import { attachInvite, mayLeave } from "./invite.js";
 import { Log } from "./log.js";
 import { attachPeople, showPeopleWhereWide } from "./people.js";
-import { address, keepName, keepTabPlace } from "./stored.js";
+import { address, forget, keepName, keepTabPlace, remember } from "./stored.js";
 import { View } from "./view.js";
 
 /** @import { ParleyError, Room, Socket } from "../parley.js" */
-/** @import { Place } from "./stored.js" */
-/** @typedef {Place & { name: string }} Seat */
+/** @import { Seat } from "./door.js" */
 
 const view = new View($("log"));
 let log = new Log(view);
@@ -40,7 +39,9 @@ export async function join(place, timeout) {
   try {
     const { room: where, secret, name } = place;
     const entered = await mine.join({ room: where, name, secret: secret || undefined, keys: keysOf(place), timeout, signal });
-    enter(entered, { ...place, room: entered.name, name: entered.user.name, joined: true });
+    const seat = { ...place, room: entered.name, name: entered.user.name, joined: true, remember: undefined };
+    if (place.remember !== undefined) (place.remember ? remember : forget)(seat);
+    enter(entered, seat);
   } catch (error) {
     mine.disconnect();
     if (socket !== mine) return;
@@ -94,8 +95,10 @@ function enter(entered, place) {
   });
   entered.on("end", (error) => ended(error, place));
   log.attach(entered);
+  let caughtUp = false; // from now on what is not live was missed
+  entered.once("resumed", () => (caughtUp = true));
   entered.on("message", (m) => {
-    if (m.live && !m.own) arrived(m, entered.name);
+    if ((m.live || caughtUp) && !m.own) arrived(m, entered.name);
   });
   $("message").focus();
 }
