@@ -105,6 +105,40 @@ func TestTranscriptsOverJetStream(t *testing.T) {
 	}
 }
 
+// enterWhenOpened begins a login into a room that has to be opened first.
+func (s *stage) enterWhenOpened(t *testing.T) *client {
+	t.Helper()
+	c := s.connect("ann")
+	ev, err := s.h.decode(c, []byte(`{"event":"login","data":{"name":"Ann","room":"lobby","session":"ann-session-0001"},"ackId":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.h.step(ev)
+	return c
+}
+
+// A login that waits for its room when its connection ends is not carried out afterwards: its user may be elsewhere.
+func TestConnectionEndsBeforeRoomOpens(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	c := s.enterWhenOpened(t)
+	s.do(disconnected{c: c})
+	if len(s.h.members) != 0 || len(s.h.clients) != 0 || len(s.h.rooms) != 0 {
+		t.Errorf("%d members, %d connections, %d rooms", len(s.h.members), len(s.h.clients), len(s.h.rooms))
+	}
+}
+
+// A room that was asked for when all was lost is held like any other once it comes.
+func TestLostWhileRoomOpens(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	c := s.enterWhenOpened(t)
+	s.do(reported{store.Report{Lost: true}})
+	if r := s.h.rooms["lobby"]; r == nil || r.count != 1 || c.member == nil {
+		t.Errorf("the room is %+v, Ann is %+v", r, c.member)
+	}
+}
+
 // countFromOne makes the memory log's seqs those of a stream.
 func countFromOne(text string) string {
 	first := fmt.Sprint(start.UnixMicro())

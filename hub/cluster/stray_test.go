@@ -143,3 +143,26 @@ func TestAwayBehindEnter(t *testing.T) {
 		}
 	}
 }
+
+// The newest login has the user, though its node has not heard yet that an older one took it elsewhere.
+func TestTakenBackUnheard(t *testing.T) {
+	url := natstest.Server(t, t.TempDir())
+	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
+	a, b := openDriver(t, "nats://"+link.Addr()), openDriver(t, url)
+	a.claim()
+	b.claim()
+	a.entered(a.begin("1", "Ann"))
+	b.awaitChange(store.Arrived, "1")
+	link.Each(func(l *hubtest.Link) { l.Freeze(hubtest.ToClient) })
+	if out := b.entered(b.begin("2", "Ann")); out.Err != nil || !out.Resumed {
+		t.Fatalf("%+v", out)
+	}
+	ref := a.begin("3", "Ann")
+	link.Each(func(l *hubtest.Link) { l.Thaw(hubtest.ToClient) })
+	if out := a.entered(ref); out.Err != nil || out.ID != "1" {
+		t.Errorf("%+v", out)
+	}
+	b.await("that Ann is gone", func(r store.Report) bool {
+		return len(r.Changes) == 1 && r.Changes[0].Kind == store.Moved && !r.Changes[0].Member.Here
+	})
+}
