@@ -10,9 +10,10 @@ import (
 )
 
 // With a shared directory this hub is one of several that are one chat. What differs stands here: the hub asks the
-// directory to let somebody in, or out, and its members change by what the directory reports, never before. So the
-// members of a room come and go in the same order on all nodes. One whose connection is elsewhere is a member
-// without a client: it is listed, named and counted like one in its grace period, which its own node runs.
+// directory to let somebody in, or out, and its members change by what the directory reports, never before. So a
+// room's members are the same on all nodes, in the same order (one that was away may hear late of who came). One whose
+// connection is elsewhere is a member without a client: it is listed, named and counted like one in its grace period,
+// which its own node runs.
 
 // handleShared takes what a shared directory reports.
 func (h *Hub) handleShared(r store.Report) {

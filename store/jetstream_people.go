@@ -64,7 +64,7 @@ func (j *JetStream) change(r *sharedRoom, kind ChangeKind, p *person, reason str
 
 func (j *JetStream) member(r *sharedRoom, p *person) Member {
 	return Member{
-		User:    User{ID: p.ID, Name: p.Name, Nick: p.Nick, Room: r.name},
+		User:    User{ID: p.ID, Name: p.Name, Nick: p.Nick, Room: r.name, Arrival: p.born},
 		Session: p.Session, Here: p.Node == j.lease.id,
 	}
 }
