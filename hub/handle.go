@@ -153,7 +153,7 @@ func (h *Hub) refuseRequest(ev received) {
 
 // fail answers a request with an error (section 2).
 func (h *Hub) fail(ev received, err *protocol.Error) {
-	h.metrics.errors.WithLabelValues(string(err.Code)).Inc()
+	h.metrics.failed(err.Code)
 	h.send(ev.c, h.frame(protocol.AppendError(h.scratch[:0], ev.ackID, ev.event, err)))
 }
 
@@ -226,6 +226,7 @@ func (h *Hub) appended(p pendingAppend, event string, out store.Appended) {
 
 func (h *Hub) appendedFrame(p pendingAppend, event string, out store.Appended) []byte {
 	if out.Err != nil {
+		h.metrics.failed(protocol.CodeUnavailable)
 		return h.frame(protocol.AppendError(h.scratch[:0], p.ackID, event, protocol.NewError(protocol.CodeUnavailable)))
 	}
 	if p.ackID == protocol.NoAck {
@@ -302,6 +303,9 @@ func (h *Hub) handlePage(p page) {
 	}
 	c.inFlight--
 	c.reading = false
+	if p.err != nil {
+		h.metrics.failed(protocol.CodeUnavailable)
+	}
 	h.send(c, p.answer())
 	h.proceed(c)
 }

@@ -78,6 +78,14 @@ func newMetrics(r prometheus.Registerer, queued func() float64) *Metrics {
 	}
 }
 
+// failed notes a request that is answered with an error.
+func (m *Metrics) failed(code protocol.Code) {
+	m.errors.WithLabelValues(string(code)).Inc()
+	if code == protocol.CodeRateLimited {
+		m.limited.Inc()
+	}
+}
+
 // resumed notes what came of the messages that a client had missed; "" is that
 // none was.
 func (m *Metrics) resumed(gap string) {

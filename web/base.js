@@ -3,6 +3,7 @@
 /** @typedef {import("./internal.js").Base} Base */
 
 export class ParleyError extends Error {
+  name = "ParleyError";
   code;
   /** @param {string} code @param {string} message @param {object} [rest] the answer's other fields */
   constructor(code, message, rest) {

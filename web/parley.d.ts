@@ -167,9 +167,10 @@ export interface Socket extends Emitter<SocketEvents> {
   readonly room?: Room;
 
   /**
-   * Sends an event. Before the connection stands it waits for it (at most 100 do). `ack` gets the answer's data as it
-   * is, or `{error, code}` when none comes; and the error that it is, if it is one.
+   * Sends an event, with data or without. Before the connection stands it waits for it (at most 100 do). `ack` gets the
+   * answer's data as it is, or `{error, code}` when none comes; and the error that it is, if it is one.
    */
+  emit(event: string, ack: (answer: any, error?: ParleyError) => void): void;
   emit(event: string, data?: unknown, ack?: (answer: any, error?: ParleyError) => void): void;
   /** Sends an event and resolves with the answer's data; rejects with {@link ParleyError}. */
   emitWithAck(event: string, data?: unknown): Promise<any>;

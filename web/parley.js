@@ -58,6 +58,7 @@ export const connect = (url = "ws", options = {}) => {
 
   /** @type {import("./internal.js").Wire["emit"]} */
   const emit = (event, data, ack, ms = ackTimeout) => {
+    if (typeof data === "function") return emit(event, undefined, data, ms);
     const ackId = ack && ++lastId;
     const frame = { event, data, ackId };
     if (ackId) acks.set(ackId, { ack, timer: ms && setTimeout(fail, ms, ackId, "timeout") });
@@ -210,6 +211,7 @@ export const connect = (url = "ws", options = {}) => {
     emit,
     emitWithAck,
     timeout: (ms) => ({
+      /** @param {string} event @param {any} [data] @param {any} [ack] */
       emit: (event, data, ack) => emit(event, data, ack, ms),
       emitWithAck: (event, data) => emitWithAck(event, data, ms),
     }),

@@ -49,6 +49,7 @@ test("npm pack gives a package that a project can import, and TypeScript underst
     export async function talk(): Promise<void> {
       const socket: Socket = connect("wss://chat.example/ws");
       const off: () => void = socket.on("reconnecting", ({ attempt, delay }) => console.log(attempt + delay));
+      socket.emit("ping", (answer, error) => console.log(answer.at, error?.code));
       const room: Room = await socket.join({ name: "Ann", room: "lobby", keys: deriveKeys("lobby", makeSecret()) });
       room.on("message", ({ text, from }: Message) => console.log(from, text?.length));
       room.on("users", (users, count) => console.log(users[0].name, count));

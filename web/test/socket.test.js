@@ -61,7 +61,13 @@ test("emit waits for the connection; acks, errors, timeouts", async (t) => {
   world.ws.ack(second, { ok: true });
   world.ws.ack(second, { ok: "twice" });
   assert.deepEqual(answers, [{ ok: true }]);
-  await assert.rejects(third, { name: "Error", message: "No.", code: "invalid", fields: { x: "bad" }, retryAfter: 7 });
+  await assert.rejects(third, { name: "ParleyError", message: "No.", code: "invalid", fields: { x: "bad" }, retryAfter: 7 });
+
+  world.socket.emit("bare", (answer) => answers.push(answer)); // no data, as Socket.IO has it
+  const [bare] = world.ws.news();
+  assert.deepEqual(bare, { event: "bare", ackId: bare.ackId });
+  world.ws.ack(bare, { bare: true });
+  assert.deepEqual(answers[1], { bare: true });
 
   const lost = world.socket.emitWithAck("lost");
   const slow = world.socket.emitWithAck("slow");
