@@ -72,10 +72,11 @@ func (h *Hub) entered(out store.Entered) {
 	c.entering = false
 	r.pending--
 	if out.Err == nil {
-		l.member, l.resumed = h.members[out.ID], out.Resumed
 		r.opened, r.lock = true, out.Lock
-		if l.member == nil || l.member.remote { // it has gone on already, in the same report
-			l.member, out.Err = nil, store.ErrAway
+		if m := h.members[out.ID]; m != nil && !m.remote {
+			l.member, l.resumed = m, out.Resumed
+		} else { // it has gone on already, in the same report
+			out.Err = store.ErrAway
 		}
 	}
 	switch {
@@ -121,10 +122,13 @@ func entryCode(err error) protocol.Code {
 // abandon is through with a member that came in for a login which could not be finished: it may come back like
 // one whose connection broke.
 func (h *Hub) abandon(m *member) {
-	if m == nil || m.client != nil || m.remote || h.members[m.ID] != m {
+	if m == nil || h.members[m.ID] != m {
 		return
 	}
-	h.announce(m.room)
+	h.announce(m.room) // which was left to the login
+	if m.client != nil || m.remote {
+		return
+	}
 	if m.session == [32]byte{} || h.cfg.Grace <= 0 {
 		h.leave(m)
 		return

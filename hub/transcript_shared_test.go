@@ -139,6 +139,44 @@ func TestLostWhileRoomOpens(t *testing.T) {
 	}
 }
 
+// unheard is a directory that answers no Enter: the test does.
+type unheard struct{ *sharedStage }
+
+func (unheard) Enter(store.Ref, store.Entry) error { return nil }
+
+// Somebody new comes in by a login here, and is on another node by the time that this is answered: those who are here
+// are told of the list all the same.
+func TestNewcomerGoesOnAtOnce(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	login := func(name string) *client {
+		c := s.connect(name)
+		ev, err := s.h.decode(c, []byte(`{"event":"login","data":{"name":"`+name+`","room":"lobby","session":"a session of theirs"},"ackId":1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.h.step(ev)
+		return c
+	}
+	ann := login("Ann")
+	s.do(nil)
+	s.pass(time.Second)
+	ann.out.(*paper).lines = nil
+	s.h.shared = unheard{s.shared}
+	login("Bob")
+	bob := store.Member{User: store.User{ID: "bob", Name: "Bob", Nick: "bob", Room: "lobby", Arrival: 1 << 40}, Here: true, Ref: s.h.lastRef}
+	gone := bob
+	gone.Here, gone.Ref = false, 0
+	s.h.step(reported{store.Report{
+		Changes: []store.Change{{Kind: store.Arrived, Member: bob}, {Kind: store.Moved, Member: gone}},
+		Entered: []store.Entered{{Ref: s.h.lastRef, ID: "bob"}},
+	}})
+	s.pass(time.Second)
+	if told := strings.Join(ann.out.(*paper).lines, "\n"); !strings.Contains(told, `"event":"users"`) {
+		t.Errorf("Ann is told\n%s", told)
+	}
+}
+
 // countFromOne makes the memory log's seqs those of a stream.
 func countFromOne(text string) string {
 	first := fmt.Sprint(start.UnixMicro())
