@@ -122,7 +122,8 @@ func (s *serveCmd) Validate() error {
 
 // Run serves until ctx ends, then drains.
 func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
-	logger := s.logger(stdout)
+	logger, flush := s.logger(stdout)
+	defer flush()
 	slog.SetDefault(logger)
 	origins, err := hub.ParseOrigins(s.AllowOrigin)
 	if err != nil {

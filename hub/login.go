@@ -220,13 +220,15 @@ func (c *client) accept(g *grant) {
 }
 
 // fixLock fixes whether the room is locked, by the first login that opens it
-// (section 9). The directory keeps it no later than the room's first message.
+// (section 9). The directory keeps it no later than the room's first message. A
+// room without messages that a restart has emptied is told of again: its lock
+// goes with those who came back, and not with those who were refused.
 func (h *Hub) fixLock(r *room, req *protocol.Login) error {
-	if r.opened || h.shared != nil {
+	if h.shared != nil || r.opened && (r.count > 0 || !r.empty()) {
 		return nil
 	}
-	var lock []byte
-	if req.Access != "" {
+	lock := r.lock
+	if !r.opened && req.Access != "" {
 		lock = accessHash(req.Access)
 	}
 	if err := h.cfg.Directory.Lock(r.name, lock); err != nil {

@@ -27,6 +27,7 @@ type model struct {
 
 type modelRoom struct {
 	held, known bool
+	waits       bool // for its people, since a restart: who is refused does not end its lock
 	lock        []byte
 	dropped     int64
 	told        int64 // the mark that its owner must have heard of
@@ -50,6 +51,7 @@ func (m *model) room(name string) *modelRoom {
 // know opens the room.
 func (m *model) know(name string) *modelRoom {
 	r := m.room(name)
+	r.waits = false
 	if !r.known {
 		r.known, r.dropped = true, m.dropped
 	}
@@ -87,8 +89,9 @@ func (m *model) shorten(r *modelRoom, while func() bool) {
 
 func (m *model) release(name string) {
 	r := m.room(name)
-	r.held, r.told = false, 0
-	m.forget(name, r)
+	if r.held, r.told = false, 0; !r.waits {
+		m.forget(name, r)
+	}
 }
 
 func (m *model) forget(name string, r *modelRoom) {
@@ -105,7 +108,10 @@ func (m *model) pass() {
 	for name, r := range m.rooms {
 		m.shorten(r, func() bool { return r.messages[0].At.Before(now.Add(-m.retain)) })
 		if !m.durable || !now.Before(m.opened.Add(patience)) {
+			r.waits = false
 			m.forget(name, r)
+		} else if !r.held && len(r.messages) == 0 {
+			r.waits = true
 		}
 	}
 	for k, v := range m.keys {
@@ -146,6 +152,7 @@ func (m *model) restart() {
 		if r.held, r.told = false, 0; !r.known {
 			delete(m.rooms, name)
 		}
+		r.waits = len(r.messages) == 0
 	}
 }
 

@@ -25,7 +25,7 @@ const (
 // retention is what the writer has to do when there is time.
 type retention struct {
 	over    map[string]struct{} // rooms with more messages than Options.History
-	empty   map[string]struct{} // rooms to be forgotten after patience, unless they are used
+	empty   map[string]struct{} // rooms to be forgotten after patience, unless they are opened again
 	keep    time.Time           // the end of patience
 	arrived int                 // messages since the last step
 }

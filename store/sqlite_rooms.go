@@ -48,6 +48,7 @@ func (w *writer) load(r *roomInfo) error {
 
 // save sees to it that the room has its row, with its lock.
 func (w *writer) save(r *roomInfo) error {
+	delete(w.empty, r.name) // somebody is back
 	if err := w.load(r); err != nil {
 		return err
 	}
@@ -91,6 +92,9 @@ func (w *writer) lock(r *roomInfo, access []byte) error {
 func (w *writer) release(r *roomInfo) error {
 	r.held = false
 	w.loose = append(w.loose, r)
+	if _, waits := w.empty[r.name]; waits {
+		return nil // whoever came was not let in
+	}
 	if err := w.load(r); err != nil {
 		return err
 	}

@@ -216,6 +216,31 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// TestLockWaits: after a restart a lock without messages ends with who came back and left, not with who was refused.
+func TestLockWaits(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, drivers[1], dir, Options{})
+		defer func() { r.close(t) }()
+		access := []byte("0123456789abcdef0123456789abcdef")
+		r.claim(t, "a")
+		r.mustLock(t, "a", access)
+		r.reopen(t)
+		for range 2 {
+			if st := r.claim(t, "a"); !st.Known || string(st.Lock) != string(access) {
+				t.Fatalf("before anybody is back: %+v", st)
+			}
+			r.Release("a")
+		}
+		r.claim(t, "a")
+		r.mustLock(t, "a", access)
+		r.Release("a")
+		if st := r.claim(t, "a"); st.Known {
+			t.Errorf("after somebody came and went: %+v", st)
+		}
+	})
+}
+
 func TestKeyOutlivesItsText(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

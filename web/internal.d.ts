@@ -47,7 +47,7 @@ export interface Wire extends Mutable<Socket> {
   skew: number;
   fire(event: string, ...args: any[]): void;
   /** With `ms` 0 the answer is awaited as long as the connection lasts. */
-  emit(event: string, data?: unknown, ack?: Ack, ms?: number): void;
+  emit(event: string, data?: any, ack?: Ack, ms?: number): void;
   /** Milliseconds until the rate limit has room for a frame that can wait. */
   wait(): number;
   /** Ends a connection that is no good; another one follows. */
