@@ -17,8 +17,8 @@ type natsFlags struct {
 	NATSCreds  string        `name:"nats-creds" type:"existingfile" placeholder:"FILE" help:"Credentials file for NATS."`
 	NATSCA     string        `name:"nats-ca" type:"existingfile" placeholder:"FILE" help:"Trust NATS servers with certificates of this authority (the system's)."`
 	NATSCert   string        `name:"nats-cert" type:"existingfile" placeholder:"FILE" help:"Certificate to show to the NATS servers."`
-	NATSLease  time.Duration `name:"nats-lease" default:"15s" placeholder:"TIME" help:"How long this server may be out of reach before the others take its users for gone; longer than an election among the NATS servers takes (${default})."`
 	NATSKey    string        `name:"nats-key" type:"existingfile" placeholder:"FILE" help:"Its key."`
+	NATSLease  time.Duration `name:"nats-lease" default:"15s" placeholder:"TIME" help:"How long this server may be out of reach before the others take its users for gone; longer than an election among the NATS servers takes (${default})."`
 }
 
 func (n *natsFlags) check() error {

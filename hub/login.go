@@ -114,7 +114,9 @@ func (h *Hub) restore(r *room, s store.RoomState) {
 	r.trimmed = s.Dropped
 	r.window.seq, r.window.from = s.Seq, s.From
 	for _, m := range s.Members {
-		h.abandon(h.adopt(r, m)) // unless it is remote, as it should be
+		if in := h.adopt(r, m); !in.remote { // as none should be
+			h.abandon(in)
+		}
 	}
 	for _, m := range s.Recent {
 		r.window.add(kept{m.Seq, slices.Clip(protocol.RoomMessageData(appendMessage(nil, m)))})

@@ -10,14 +10,15 @@ import (
 )
 
 // With a shared directory this hub is one of several that are one chat. What differs stands here: the hub asks the
-// directory to let somebody in, or out, and its members change by what the directory reports, never before. So the
-// members of a room come and go in the same order on all nodes. One whose connection is elsewhere is a member
-// without a client: it is listed, named and counted like one in its grace period, which its own node runs.
+// directory to let somebody in, or out, and its members change by what the directory reports, never before. So a
+// room's members are the same on all nodes, in the same order (one that was away may hear late of who came). One whose
+// connection is elsewhere is a member without a client: it is listed, named and counted like one in its grace period,
+// which its own node runs.
 
 // handleShared takes what a shared directory reports.
 func (h *Hub) handleShared(r store.Report) {
-	for _, c := range r.Changes {
-		h.changed(c)
+	for i, c := range r.Changes {
+		h.changed(c, i+1 < len(r.Changes) && r.Changes[i+1].Replaces(c))
 	}
 	for _, out := range r.Entered {
 		h.entered(out)
@@ -33,6 +34,10 @@ func (h *Hub) handleShared(r store.Report) {
 // askToEnter is a login's second step; entered goes on with it.
 func (h *Hub) askToEnter(l *loginPage) {
 	c, r := l.ev.c, l.room
+	if c.lost { // its user may be elsewhere by now, and stays there
+		h.leaveIdle(r)
+		return
+	}
 	if wait := h.guesses.wait(c.addr, h.now); wait > 0 {
 		h.fail(l.ev, protocol.RateLimited(wait))
 		h.leaveIdle(r)
@@ -67,10 +72,11 @@ func (h *Hub) entered(out store.Entered) {
 	c.entering = false
 	r.pending--
 	if out.Err == nil {
-		l.member, l.resumed = h.members[out.ID], out.Resumed
 		r.opened, r.lock = true, out.Lock
-		if l.member == nil || l.member.remote { // it has gone on already, in the same report
-			l.member, out.Err = nil, store.ErrAway
+		if m := h.members[out.ID]; m != nil && !m.remote {
+			l.member, l.resumed = m, out.Resumed
+		} else { // it has gone on already, in the same report
+			out.Err = store.ErrAway
 		}
 	}
 	switch {
@@ -116,10 +122,13 @@ func entryCode(err error) protocol.Code {
 // abandon is through with a member that came in for a login which could not be finished: it may come back like
 // one whose connection broke.
 func (h *Hub) abandon(m *member) {
-	if m == nil || m.client != nil || m.remote || h.members[m.ID] != m {
+	if m == nil || h.members[m.ID] != m {
 		return
 	}
-	h.announce(m.room)
+	h.announce(m.room) // which was left to the login
+	if m.client != nil || m.remote {
+		return
+	}
 	if m.session == [32]byte{} || h.cfg.Grace <= 0 {
 		h.leave(m)
 		return
@@ -172,8 +181,9 @@ func (h *Hub) tellAway(m *member) {
 	}
 }
 
-// changed does with a room's members what the directory says.
-func (h *Hub) changed(c store.Change) {
+// changed does with a room's members what the directory says. replaced: the next change is somebody new with the name
+// of the one who left, and the list is announced with that.
+func (h *Hub) changed(c store.Change, replaced bool) {
 	r := h.rooms[c.Member.Room]
 	if r == nil || !r.ready {
 		return // released meanwhile
@@ -201,7 +211,9 @@ func (h *Hub) changed(c store.Change) {
 		}
 		old := m.client
 		h.remove(m)
-		h.announce(r)
+		if !replaced {
+			h.announce(r)
+		}
 		if old != nil { // somebody else took it out
 			reason := c.Reason
 			if reason == "" {
@@ -293,10 +305,12 @@ func (h *Hub) lost() {
 	for id := range h.leaving {
 		h.loggedOut(id)
 	}
-	for _, r := range h.rooms {
-		h.windows.remove(r)
+	for name, r := range h.rooms {
+		if r.ready { // else it is on its way, and what becomes of that is reported
+			h.windows.remove(r)
+			delete(h.rooms, name)
+		}
 	}
-	clear(h.rooms)
 	clear(h.members)
 	h.users = store.NewUsers()
 }

@@ -46,7 +46,7 @@ func TestTranscripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(t, string(want))
+			got := play(t, string(want), newStage)
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -81,11 +81,16 @@ type stage struct {
 	clients map[string]*client
 	names   []string // of clients, in order of appearance
 	ids     int
+	shared  *sharedStage // nil: the hub is the only one
 }
 
 func newStage(cfg Config) *stage {
 	memory := store.NewMemory(store.Options{History: cfg.History, Now: func() time.Time { return start }})
 	cfg.Log, cfg.Directory = memory, memory
+	return stageOf(cfg)
+}
+
+func stageOf(cfg Config) *stage {
 	if cfg.Grace == 0 {
 		cfg.Grace = DefaultGrace
 	}
@@ -102,6 +107,14 @@ func (s *stage) do(ev event) {
 	}
 	s.h.advance()
 	s.h.flush()
+	s.read()
+	if s.shared != nil {
+		s.shared.settle(s)
+	}
+}
+
+// read does what the log readers are asked for.
+func (s *stage) read() {
 	for len(s.h.readers.asked) > 0 {
 		p := <-s.h.readers.asked
 		p.read(context.Background(), s.h.log)
@@ -144,7 +157,7 @@ func (s *stage) collect(out *strings.Builder) {
 	}
 }
 
-func play(t *testing.T, script string) string {
+func play(t *testing.T, script string, open func(Config) *stage) string {
 	t.Helper()
 	var cfg Config
 	var s *stage
@@ -166,7 +179,7 @@ func play(t *testing.T, script string) string {
 			continue
 		}
 		if s == nil {
-			s = newStage(cfg)
+			s = open(cfg)
 			defer s.h.writers.close()
 		}
 		s.act(t, line, words)

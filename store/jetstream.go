@@ -30,6 +30,14 @@ import (
 // One goroutine, loop, owns everything that is not marked otherwise. The hub's calls are put into its queue; what
 // has to wait for the servers runs in goroutines of its own (see work) and puts what it found into the same queue.
 // What the hub should know is collected in a report and handed to the sink.
+//
+// # Where it is
+//
+// This file has what the hub calls, and _loop what all of it runs in. Messages: _publish and _read, with the rooms
+// that they come into in _rooms. Users: _change and _enter write them, _feed tells what was written, _people what
+// that means for a room's members, _stray looks after those whom nobody else does. Rooms come in _claim and go in
+// _forget. The nodes: _lease. JetStream itself: _open for its streams, _api for its requests, _codec for what is
+// kept in them.
 type JetStream struct {
 	// Set once.
 	opts       JetStreamOptions
@@ -70,6 +78,8 @@ type JetStream struct {
 	rotateAt time.Time
 	late     map[*sharedRoom]struct{} // lack something
 	removals map[Ref]string           // not answered
+
+	forgetting map[string]chan struct{} // rooms, by token, that were released and are being looked at; closed then
 }
 
 // JetStreamOptions is what the driver needs to know.

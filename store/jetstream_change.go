@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 )
 
@@ -22,6 +21,7 @@ type change struct {
 	over     bool  // it was given up
 	deleted  int64 // revision of the deletion that it has to replace
 	ref      Ref   // of enters, as what follows
+	written  int64 // revision of the user's record that it wrote; 0: none yet
 	entry    Entry
 	deadline time.Time
 	resumed  bool
@@ -40,30 +40,10 @@ const (
 
 const retryPause = 250 * time.Millisecond
 
-// userOf is the part of a key that names a user in its room.
-func userOf(nick string) string { return ".user." + token(nick) }
-
-// enter begins an Enter.
-func (j *JetStream) enter(ref Ref, e Entry) {
-	c := &change{
-		kind: enters, room: token(e.User.Room), nick: e.User.Nick, id: e.User.ID, ref: ref, entry: e,
-		deadline: time.Now().Add(serverTimeout), logAt: -1,
-	}
-	work(j, serverTimeout, func(ctx context.Context) (int64, error) {
-		return j.last(ctx, j.names.log, j.names.messages+c.room)
-	}, func(last int64, err error) {
-		if err == nil { // else the deadline comes
-			c.logAt = last
-			j.carryOn(c.key)
-		}
-	})
-	j.alter(c)
-}
-
 // alter puts a change behind those of the same user.
 func (j *JetStream) alter(c *change) {
-	c.key = c.room + userOf(c.nick)
 	c.nick = token(c.nick)
+	c.key = userKey(c.room, c.nick)
 	j.waiting[c.key] = append(j.waiting[c.key], c)
 	j.carryOn(c.key)
 }
@@ -110,83 +90,6 @@ func (j *JetStream) step(c *change) (through bool) {
 	return false
 }
 
-// stepIn is step for Enter, in the order in which PROTOCOL.md section 2 checks.
-func (j *JetStream) stepIn(c *change, r *sharedRoom, p *person) (through bool) {
-	e := &c.entry
-	switch {
-	case !r.record.opens(e.Access):
-		j.refuse(c, ErrWrongKey)
-		return true
-	case !r.known || !r.record.Opened || r.record.Closing:
-		j.openRoom(c, r)
-	case p == nil:
-		if len(r.people) >= e.Limit {
-			j.refuse(c, ErrRoomFull)
-			return true
-		}
-		c.id = e.User.ID
-		j.setKey(c, c.key, j.newcomer(e), c.deleted)
-	case p.ID == c.id && p.Node == j.lease.id && !p.Away: // as it should be
-		return j.stepBehind(c, r)
-	case e.Session != nil && string(p.Session) == string(e.Session):
-		c.resumed, c.id = true, p.ID
-		if p.Node == j.lease.id && !p.Away {
-			return j.stepBehind(c, r)
-		}
-		rec := p.userRecord
-		rec.Node, rec.Away, rec.Born = j.lease.id, false, p.born
-		j.setKey(c, c.key, rec, p.rev)
-	case p.Away || !j.lease.alive(p.Node): // only in grace, and makes way
-		c.resumed, c.id = false, e.User.ID
-		j.setKey(c, c.key, j.newcomer(e), p.rev)
-	default:
-		j.refuse(c, ErrNameTaken)
-		return true
-	}
-	return false
-}
-
-func (j *JetStream) newcomer(e *Entry) userRecord {
-	return userRecord{ID: e.User.ID, Name: e.User.Name, Nick: e.User.Nick, Session: e.Session, Node: j.lease.id}
-}
-
-// stepBehind answers an Enter once this node has shown what the room had when it was asked.
-func (j *JetStream) stepBehind(c *change, r *sharedRoom) (through bool) {
-	if c.logAt < 0 {
-		return false // carried on when it is known
-	}
-	if c.logAt > r.last {
-		c.busy = true
-		r.after(j, c.logAt, func(error) {
-			c.busy = false
-			j.carryOn(c.key)
-		})
-		j.check(r)
-		return false
-	}
-	j.report.Entered = append(j.report.Entered, Entered{Ref: c.ref, ID: c.id, Resumed: c.resumed, Lock: r.record.Lock})
-	return true
-}
-
-// openRoom writes that the room is open, or locked.
-func (j *JetStream) openRoom(c *change, r *sharedRoom) {
-	c.busy = true
-	rec, rev := r.record, r.recordRev
-	if !rec.Opened {
-		rec.Opened, rec.Lock = true, c.entry.Access
-	}
-	rec.Closing = false
-	known := r.known
-	work(j, serverTimeout, func(ctx context.Context) (m *rawMessage, err error) {
-		if !known {
-			if _, rec.After, err = j.ends(ctx, j.names.log); err != nil {
-				return nil, err
-			}
-		}
-		return j.written(ctx, roomKey(r.token), rec, rev)
-	}, func(m *rawMessage, err error) { j.wrote(c, roomKey(r.token), m, err) })
-}
-
 func (j *JetStream) setKey(c *change, key string, value any, expected int64) {
 	c.busy = true
 	work(j, serverTimeout, func(ctx context.Context) (*rawMessage, error) {
@@ -216,6 +119,9 @@ func (j *JetStream) written(ctx context.Context, key string, value any, expected
 func (j *JetStream) wrote(c *change, key string, m *rawMessage, err error) {
 	switch {
 	case err == nil:
+		if key == c.key {
+			c.written = m.Seq
+		}
 		j.feed.wrote(m)
 		j.seen(c, m.Seq)
 	case conflict(err):
@@ -257,51 +163,6 @@ func (j *JetStream) lookUp(c *change, key string) {
 		case m.deleted() && key == c.key:
 			c.deleted = m.Seq
 		}
-		j.feed.after(m.Seq, func() { // it may have come while nobody looked: nothing that is known is undone by it
-			if r := j.rooms[c.room]; r != nil {
-				j.apply(m)
-			}
-		})
-		j.seen(c, m.Seq)
+		j.seen(c, m.Seq) // as the feed tells it: the feed may know more by now
 	})
-}
-
-// refuse answers an Enter that failed.
-func (j *JetStream) refuse(c *change, err error) {
-	if c.kind == enters && !c.over {
-		j.report.Entered = append(j.report.Entered, Entered{Ref: c.ref, Err: err})
-	}
-}
-
-// errCanceled: nobody waits for it.
-var errCanceled = errors.New("the connection has ended")
-
-// cancelEnter gives up on one Enter.
-func (j *JetStream) cancelEnter(ref Ref) {
-	for key, q := range j.waiting {
-		for _, c := range q {
-			if c.kind == enters && c.ref == ref && !c.over {
-				j.refuse(c, errCanceled)
-				c.over = true
-				j.carryOn(key)
-				return
-			}
-		}
-	}
-}
-
-// expireChanges gives up on Enters that take too long. What they wrote, or still write, is reported like anything
-// else that happens.
-func (j *JetStream) expireChanges(now time.Time) {
-	for key, q := range j.waiting {
-		for _, c := range q {
-			if c.kind == enters && !c.over && now.After(c.deadline) {
-				j.refuse(c, errUnanswered)
-				c.over = true
-			}
-		}
-		if !q[0].busy {
-			j.carryOn(key)
-		}
-	}
 }

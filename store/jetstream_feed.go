@@ -155,12 +155,13 @@ func (j *JetStream) apply(m *rawMessage) {
 		return
 	}
 	r := j.rooms[t]
-	if r == nil {
-		return
-	}
-	if nick, ok := strings.CutPrefix(rest, "user."); ok {
+	nick, user := strings.CutPrefix(rest, "user.")
+	switch {
+	case r != nil && user:
 		r.setUser(j, nick, m, true)
-	} else {
+	case r != nil:
 		j.fedRoom(r, m)
+	case user:
+		j.fedStray(key, m)
 	}
 }

@@ -45,7 +45,7 @@ func (j *JetStream) removeMessages(ctx context.Context, t string) (through int64
 
 // sendAway takes all users out of a room.
 func (j *JetStream) sendAway(ctx context.Context, t string) error {
-	users, err := j.users(ctx, t+".user.*")
+	users, err := j.users(ctx, userKey(t, "*"))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (j *JetStream) used(ctx context.Context, t string) (bool, error) {
 	if err != nil || newest > 0 {
 		return newest > 0, err
 	}
-	users, err := j.users(ctx, t+".user.*")
+	users, err := j.users(ctx, userKey(t, "*"))
 	for _, m := range users {
 		if !m.deleted() {
 			return true, err

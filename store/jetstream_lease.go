@@ -57,7 +57,7 @@ func (j *JetStream) register(ctx context.Context) (in registration, err error) {
 	if in.newest, err = j.last(ctx, j.names.bucket, j.names.keys+">"); err != nil {
 		return in, err
 	}
-	in.nodes, err = j.users(ctx, "node.*")
+	in.nodes, err = j.users(ctx, nodeKey("*"))
 	return in, err
 }
 
@@ -69,6 +69,9 @@ func (j *JetStream) registered(in registration) {
 	}
 	j.feed.begin(j, in.newest)
 	for _, m := range in.nodes {
+		if m.deleted() {
+			continue // who knows how long ago
+		}
 		j.lease.heard(j, strings.TrimPrefix(m.Subject, j.names.keys+"node."), m)
 	}
 	j.setReady(nil)
@@ -80,11 +83,9 @@ func (l *lease) heard(j *JetStream, id string, m *rawMessage) {
 	switch {
 	case n != nil && m.Seq <= n.rev:
 	case m.deleted():
-		if n != nil {
-			delete(l.others, id)
-			l.died[id] = time.Now()
-			l.cleanAt = time.Now().Add(j.opts.Grace + time.Second) // behind those who come back at the last moment
-		}
+		delete(l.others, id)
+		l.died[id] = time.Now()
+		l.cleanIn(j.opts.Grace + lastMoment)
 		if id == l.id && l.held {
 			l.lose(j)
 		}
@@ -230,10 +231,10 @@ func (l *lease) clean(j *JetStream) {
 			return // that one does
 		}
 	}
-	work(j, time.Minute, func(ctx context.Context) ([]*rawMessage, error) { return j.users(ctx, "*.user.*") },
+	work(j, time.Minute, func(ctx context.Context) ([]*rawMessage, error) { return j.users(ctx, userKey("*", "*")) },
 		func(users []*rawMessage, err error) {
 			if err != nil || !l.held {
-				l.cleanAt = time.Now().Add(j.opts.Lease)
+				l.cleanIn(j.opts.Lease)
 				return
 			}
 			var newest int64
@@ -247,20 +248,39 @@ func (l *lease) clean(j *JetStream) {
 func (l *lease) takeOut(j *JetStream, users []*rawMessage) {
 	orphans := slices.DeleteFunc(users, func(m *rawMessage) bool {
 		var u userRecord
-		return m.deleted() || json.Unmarshal(m.Data, &u) != nil || l.alive(u.Node) || time.Since(l.died[u.Node]) < j.opts.Grace
+		if m.deleted() || json.Unmarshal(m.Data, &u) != nil || l.alive(u.Node) {
+			return true
+		}
+		left := j.opts.Grace - time.Since(l.died[u.Node])
+		if left > 0 {
+			l.cleanIn(left + lastMoment)
+		}
+		return left > 0
 	})
 	maps.DeleteFunc(l.died, func(_ string, at time.Time) bool { return time.Since(at) > tombstoneTTL })
-	work(j, time.Minute, func(ctx context.Context) (struct{}, error) {
+	work(j, time.Minute, func(ctx context.Context) (failed struct{}, err error) {
 		for _, m := range orphans {
-			_, err := j.remove(ctx, strings.TrimPrefix(m.Subject, j.names.keys), "", m.Seq)
-			if notConflict(err) != nil {
-				return struct{}{}, err
+			switch _, e := j.remove(ctx, strings.TrimPrefix(m.Subject, j.names.keys), "", m.Seq); {
+			case conflict(e):
+				err = e // it may have come back, which the next look tells
+			case e != nil:
+				return failed, e
 			}
 		}
-		return struct{}{}, nil
+		return failed, err
 	}, func(_ struct{}, err error) {
 		if err != nil {
-			l.cleanAt = time.Now().Add(j.opts.Lease)
+			l.cleanIn(j.opts.Lease)
 		}
 	})
+}
+
+// lastMoment is for those who come back at the end of the grace period.
+const lastMoment = time.Second
+
+// cleanIn looks for users of nodes that are no more after that time at the latest.
+func (l *lease) cleanIn(d time.Duration) {
+	if at := time.Now().Add(d); l.cleanAt.IsZero() || at.Before(l.cleanAt) {
+		l.cleanAt = at
+	}
 }

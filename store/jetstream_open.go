@@ -36,6 +36,9 @@ func namesFor(prefix string) names {
 func roomKey(room string) string { return room + ".room" }
 func nodeKey(node string) string { return "node." + node }
 
+// userKey is that of a user, by the tokens of its room and nick.
+func userKey(room, nick string) string { return room + ".user." + nick }
+
 const (
 	duplicateWindow = 24 * time.Hour
 	epochKey        = "parley-epoch" // in the stream's metadata
@@ -66,7 +69,7 @@ func OpenJetStream(ctx context.Context, opts JetStreamOptions) (*JetStream, erro
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 		rooms: make(map[string]*sharedRoom), late: make(map[*sharedRoom]struct{}),
 		pending: make(map[uint64]*publish), waiting: make(map[string][]*change),
-		removals: make(map[Ref]string),
+		removals: make(map[Ref]string), forgetting: make(map[string]chan struct{}),
 	}
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	for told := false; ; {
@@ -103,7 +106,7 @@ func (e *configError) Unwrap() error { return e.error }
 
 // redacted is the URL without what may be a password.
 func redacted(url string) string {
-	return regexp.MustCompile(`//[^/,@]*@`).ReplaceAllString(url, "//")
+	return regexp.MustCompile(`[^/,]*@`).ReplaceAllString(url, "")
 }
 
 func (j *JetStream) open(ctx context.Context) (err error) {

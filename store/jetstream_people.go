@@ -55,7 +55,7 @@ func (r *sharedRoom) setUser(j *JetStream, nick string, m *rawMessage, tell bool
 func (j *JetStream) change(r *sharedRoom, kind ChangeKind, p *person, reason string) {
 	m := j.member(r, p)
 	if kind != Left && m.Here {
-		if q := j.waiting[r.token+userOf(p.Nick)]; len(q) > 0 && q[0].kind == enters && q[0].id == p.ID {
+		if q := j.waiting[userKey(r.token, token(p.Nick))]; len(q) > 0 && q[0].kind == enters && q[0].id == p.ID {
 			m.Ref = q[0].ref
 		}
 	}
@@ -64,7 +64,7 @@ func (j *JetStream) change(r *sharedRoom, kind ChangeKind, p *person, reason str
 
 func (j *JetStream) member(r *sharedRoom, p *person) Member {
 	return Member{
-		User:    User{ID: p.ID, Name: p.Name, Nick: p.Nick, Room: r.name},
+		User:    User{ID: p.ID, Name: p.Name, Nick: p.Nick, Room: r.name, Arrival: p.born},
 		Session: p.Session, Here: p.Node == j.lease.id,
 	}
 }

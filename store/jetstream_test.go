@@ -26,6 +26,20 @@ func TestCodec(t *testing.T) {
 	}
 }
 
+// No password of a URL is told, whichever server's it is.
+func TestRedacted(t *testing.T) {
+	for url, want := range map[string]string{
+		"nats://a:4222,b:4222":                  "nats://a:4222,b:4222",
+		"nats://ann:secret@a:4222,ann:secret@b": "nats://a:4222,b",
+		"nats://ann:se@cret@a,tls://token@b:1":  "nats://a,tls://b:1",
+		"ann:secret@a":                          "a",
+	} {
+		if got := redacted(url); got != want {
+			t.Errorf("%s is told as %s", url, got)
+		}
+	}
+}
+
 func TestMessageIDs(t *testing.T) {
 	seen := make(map[string]Message)
 	for _, m := range []Message{{Room: "a", Nick: "bc", Key: "d"}, {Room: "ab", Nick: "c", Key: "d"}, {Room: "a", Nick: "b", Key: "cd"}} {

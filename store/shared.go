@@ -72,6 +72,11 @@ type Change struct {
 	Reason string // of a kick
 }
 
+// Replaces reports whether the change is somebody new who has taken the name of the one who left with before.
+func (c *Change) Replaces(before Change) bool {
+	return before.Kind == Left && c.Kind == Arrived && c.Member.Room == before.Member.Room && c.Member.Nick == before.Member.Nick
+}
+
 // ChangeKind says which.
 type ChangeKind int
 

@@ -11,12 +11,15 @@ type User struct {
 	Name string
 	Nick string // comparison key of Name (RFC 8266): unique in the room
 	Room string
+
+	Arrival int64 // who has a greater one came later; 0 in a directory that reports in order of arrival
 }
 
 // Users holds everybody in every room, in order of arrival. It belongs to one goroutine. A saved user is not
 // changed but by another Save.
 //
-// Find, FindName, Save, Delete and Count take constant time, amortised over a room's arrivals and departures.
+// Find, FindName, Save, Delete and Count take constant time, amortised over a room's arrivals and departures; a Save
+// of somebody who came before others that are there already takes time for each of these.
 type Users struct {
 	byID  index[*entry]
 	rooms index[*roster]
@@ -59,7 +62,7 @@ func (u *Users) FindName(room, nick string) *User {
 	return nil
 }
 
-// Save adds the user as the room's last. One whose id is there already takes the new values and keeps its
+// Save adds the user behind those who did not come later. One whose id is there already takes the new values and keeps its
 // place, or leaves its old room for the new one. Error: ErrNameTaken, and nothing has changed.
 func (u *Users) Save(user *User) error {
 	if other := u.FindName(user.Room, user.Nick); other != nil && other.ID != user.ID {
@@ -82,6 +85,9 @@ func (u *Users) Save(user *User) error {
 	}
 	e := &entry{user: *user, out: user, index: len(r.order)}
 	r.order = append(r.order, e)
+	if user.Arrival != 0 {
+		r.settleLast()
+	}
 	r.names[user.Nick] = e
 	u.byID.put(user.ID, e)
 	return nil
@@ -133,6 +139,24 @@ func (u *Users) Count(room string) int {
 		return len(r.names)
 	}
 	return 0
+}
+
+// settleLast moves the last entry before those who came later.
+func (r *roster) settleLast() {
+	to := len(r.order) - 1
+	last := r.order[to]
+	for i := to - 1; i >= 0; i-- {
+		e := r.order[i]
+		if e == nil {
+			continue
+		}
+		if e.user.Arrival <= last.user.Arrival {
+			break
+		}
+		r.order[to], r.order[i], e.index = e, nil, to
+		to = i
+	}
+	r.order[to], last.index = last, to
 }
 
 // closeUp makes the roster anew without holes, so that a room which was large once gives its memory back.

@@ -59,6 +59,41 @@ func TestUsersKeepArrivalOrder(t *testing.T) {
 }
 
 // TestUsersModel plays arrivals, departures and moves against a plain list.
+// Somebody of whom is heard late stands where it came, whatever holes those who left have made.
+func TestUsersHeardLate(t *testing.T) {
+	u := NewUsers()
+	save := func(id string, arrival int64) {
+		if err := u.Save(&User{ID: id, Name: id, Nick: id, Room: "r", Arrival: arrival}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	order := func() (ids string) {
+		for _, user := range u.InRoom("r", 0, 10) {
+			ids += user.ID
+		}
+		return ids
+	}
+	save("b", 20)
+	save("d", 40)
+	save("f", 60)
+	save("e", 50)
+	save("g", 70)
+	u.Delete("f")
+	save("c", 30)
+	save("a", 10)
+	if got := order(); got != "abcdeg" {
+		t.Errorf("the order is %s", got)
+	}
+	for _, id := range []string{"d", "a", "g"} {
+		if gone := u.Delete(id); gone == nil || gone.ID != id {
+			t.Errorf("deleting %s took out %+v", id, gone)
+		}
+	}
+	if got := order(); got != "bce" {
+		t.Errorf("the order is %s", got)
+	}
+}
+
 func TestUsersModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		u := NewUsers()

@@ -58,7 +58,7 @@ func (ca *CA) Issue(until time.Time, names ...string) tls.Certificate {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: names[0]},
 		NotAfter:    until,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {

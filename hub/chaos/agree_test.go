@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"parley/hub/hubtest"
 )
@@ -58,5 +59,30 @@ func TestDisagree(t *testing.T) {
 	}
 	if d := disagree([]report{good}); d == "" {
 		t.Error("a room with a ghost in it: no disagreement")
+	}
+}
+
+// An answer tells that a user is there when it has been let in: not when its login was refused, and not to what a
+// connection asks before.
+func TestSignOfLife(t *testing.T) {
+	m := newMember(&world{t: t}, "ann", "r", false, nil)
+	a := newAttachment(m, nil)
+	answered := func(event, data string) {
+		a.pending[1] = request{event: event, sent: time.Now(), answer: func(f hubtest.Frame) error {
+			if event == "login" {
+				return a.entered(f)
+			}
+			return nil
+		}}
+		_ = a.receive(hubtest.Frame{Event: "ack", AckID: 1, Data: []byte(data)}) // a refusal is one
+	}
+	answered("ping", `{"id":"x"}`)
+	answered("login", `{"error":"Not now.","code":"unavailable"}`)
+	if !m.aliveAt.IsZero() {
+		t.Error("it is there without a login")
+	}
+	answered("login", `{"user":{"id":"1","name":"ann.1","room":"r"},"users":[{"id":"1","name":"ann.1","room":"r"}],"count":1,"messages":[]}`)
+	if m.aliveAt.IsZero() {
+		t.Error("it is not there after its login")
 	}
 }

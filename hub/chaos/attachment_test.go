@@ -207,7 +207,9 @@ func (a *attachment) receive(f hubtest.Frame) error {
 		}
 		delete(a.pending, f.AckID)
 		err := r.answer(f) // a login's looks at when the member was there before
-		m.aliveAt, m.aliveIn = r.sent, r.in
+		if a.loggedIn {    // else the user may have left long ago: a login was refused, or a ping is answered before it
+			m.aliveAt, m.aliveIn = r.sent, r.in
+		}
 		return err
 	case "roomMessage":
 		var msg hubtest.Message

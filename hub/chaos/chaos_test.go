@@ -222,6 +222,11 @@ func (w *world) settle(members []*member) {
 		case <-again.C:
 		case <-deadline.C:
 			w.violation("after %v of quiet: %s", settleWithin, disagreement)
+			for _, reports := range byRoom { // which servers are wrong, and whether all are in the same way
+				for _, r := range reports {
+					w.t.Logf("%s is %s and asked: %v", r.name, r.id, r.asked)
+				}
+			}
 			return
 		}
 	}

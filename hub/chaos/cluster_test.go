@@ -73,6 +73,7 @@ func (c *cluster) breakThings(w *world, rng *rand.Rand, duration time.Duration) 
 		kind %= len(c.counts)
 		c.counts[kind]++
 		n, part := rng.IntN(nodes), rng.Float64()
+		w.t.Logf("%v: fault %d on %d", time.Now().UTC().Format(time.StampMilli), kind, n)
 		switch kind {
 		case 0:
 			c.servers[n].Kill()

@@ -69,7 +69,7 @@ type member struct {
 	holes               []hole
 	users               []hubtest.User  // as last told
 	people              map[string]bool // ids, as told by notifications
-	aliveAt             time.Time       // sending of the newest request that was answered
+	aliveAt             time.Time       // sending of the newest request that was answered while it was logged in, the login too
 	aliveIn             int64           // the generation then
 	unanswered          int             // logins sent to the servers of now that were not answered: see loginSent
 	unansweredIn        int64           // the generation of the newest of them

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,25 @@ func TestAwayForAMoment(t *testing.T) {
 		t.Errorf("seq %d, want %d", m.Seq, meanwhile)
 	}
 	ann.RoomMessage("x", "key-of-the-message")
+}
+
+// A server that was away lists those who came meanwhile in their order of arrival, though it hears first of the one
+// whose record was written first.
+func TestOrderOfArrivalAfterAway(t *testing.T) {
+	a, b := twoBehind(t)
+	ann, _ := enter(t, a.Server, "Ann")
+	a.awaitReadiness(t, http.StatusOK)
+	a.cut(true)
+	a.awaitReadiness(t, http.StatusServiceUnavailable)
+	bob, _ := enter(t, b, "Bob")
+	enter(t, b, "Cid")
+	bob.Drop()
+	enter(t, b, "Bob") // is written again
+	a.cut(false)
+	page := until(t, ann, "users", func(users []hubtest.User) bool { return len(users) == 3 })
+	if !slices.Equal(names(page), []string{"Ann", "Bob", "Cid"}) {
+		t.Errorf("Ann is told of %v", names(page))
+	}
 }
 
 // NATS is away for longer: who is logged in is sent away, and comes back, here or elsewhere.

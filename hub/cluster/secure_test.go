@@ -1,0 +1,69 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/deploy/deploytest"
+	"parley/hub/hubtest"
+	"parley/store"
+	"parley/store/natstest"
+)
+
+// The NATS servers ask for credentials and a certificate and show one of their own: a server that is given all of it
+// chats, and one that lacks anything says what.
+func TestSecureNATS(t *testing.T) {
+	ca, soon := deploytest.NewCA(t), time.Now().Add(time.Hour)
+	url, creds, strangers := natstest.Secure(t, ca.Issue(soon, "127.0.0.1"), ca.Pool())
+	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	ca.Save(ca.Issue(soon, "node1"), cert, key)
+	own := store.TLSFiles{CA: ca.File(), Cert: cert, Key: key}
+
+	s := hubtest.Start(t, "--nats", url, "--nats-creds", creds, "--nats-ca", own.CA, "--nats-cert", cert, "--nats-key", key)
+	ann, _ := enter(t, s, "Ann")
+	ann.RoomMessage("nobody listens in", "")
+
+	for _, tc := range []struct {
+		name, creds string
+		tls         store.TLSFiles
+		says        string
+	}{
+		{"another's credentials", strangers, own, "NATS refuses these credentials"},
+		{"no credentials", "", own, "NATS refuses these credentials"},
+		{"an authority of its own", creds, store.TLSFiles{CA: deploytest.NewCA(t).File(), Cert: cert, Key: key}, "certificate signed by unknown authority"},
+		{"no certificate", creds, store.TLSFiles{CA: own.CA}, "certificate required"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			waits := untilSaid{"waiting for NATS", cancel}
+			_, err := store.OpenJetStream(ctx, store.JetStreamOptions{URL: url, Creds: tc.creds, TLS: tc.tls, Logger: slog.New(waits)})
+			if err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("it says %v, want %s", err, tc.says)
+			}
+		})
+	}
+}
+
+// untilSaid ends a context when a line is logged, with its attributes for the cause.
+type untilSaid struct {
+	line string
+	end  context.CancelCauseFunc
+}
+
+func (untilSaid) Enabled(context.Context, slog.Level) bool { return true }
+func (u untilSaid) WithAttrs([]slog.Attr) slog.Handler     { return u }
+func (u untilSaid) WithGroup(string) slog.Handler          { return u }
+
+func (u untilSaid) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == u.line {
+		said := ""
+		r.Attrs(func(a slog.Attr) bool { said += a.String() + " "; return true })
+		u.end(errors.New(said))
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package hub
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"parley/store"
+	"parley/store/natstest"
+)
+
+// sharedStage is what a stage on JetStream has besides.
+type sharedStage struct {
+	*store.JetStream
+	reports chan store.Report
+	going   map[string]struct{} // ids of those who are to be taken out
+}
+
+// Expire, Leave and Kick are noted: nothing but the change itself tells that they are done. (Away changes nothing that
+// anybody is sent, and what comes after it for the same name is done after it.)
+func (s *sharedStage) Expire(room, nick, id string) {
+	s.going[id] = struct{}{}
+	s.JetStream.Expire(room, nick, id)
+}
+
+func (s *sharedStage) Leave(room, nick, id string) {
+	s.going[id] = struct{}{}
+	s.JetStream.Leave(room, nick, id)
+}
+
+func (s *sharedStage) Kick(room, nick, id, reason string) {
+	s.going[id] = struct{}{}
+	s.JetStream.Kick(room, nick, id, reason)
+}
+
+// settle takes what the driver reports until it has answered everything.
+func (s *sharedStage) settle(on *stage) {
+	h := on.h
+	for {
+		for id := range s.going {
+			if h.members[id] == nil {
+				delete(s.going, id)
+			}
+		}
+		if len(h.pending)+len(h.opening)+len(h.entering)+len(h.leaving)+len(h.removals)+len(s.going) == 0 {
+			return
+		}
+		h.step(reported{<-s.reports})
+		h.flush()
+		on.read()
+	}
+}
+
+func newSharedStage(t *testing.T, url, prefix string, cfg Config) *stage {
+	t.Helper()
+	now := func() time.Time { return start }
+	j, err := store.OpenJetStream(t.Context(), store.JetStreamOptions{
+		Options: store.Options{History: cfg.History, Now: now}, URL: url, Prefix: prefix, Lease: time.Hour, Grace: DefaultGrace,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sharedStage{JetStream: j, reports: make(chan store.Report, 1024), going: make(map[string]struct{})}
+	j.Start(func(r store.Report) { s.reports <- r })
+	t.Cleanup(func() { j.Close() })
+	cfg.Log, cfg.Shared = j, s
+	on := stageOf(cfg)
+	on.shared = s
+	return on
+}
+
+// Two scripts cannot be played here.
+var notShared = map[string]string{
+	"drain": "in a cluster each connection is closed at its own turn, drawn by lot (section 7); see TestRoll in hub/cluster",
+	"gaps":  "it asks for a seq from before the log began, and a stream begins with 1; it has the log drop messages, and a stream does so for their age only; see the drivers' conformance suite",
+}
+
+// TestTranscriptsOverJetStream plays the same scripts with a hub that is one of several. It says the same to
+// everybody, but for the numbers: seqs count from 1 here, and an identifier is made up for each login, whether it is
+// somebody new or not.
+func TestTranscriptsOverJetStream(t *testing.T) {
+	files, err := filepath.Glob("testdata/transcripts/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no transcripts", err)
+	}
+	url := natstest.Server(t, t.TempDir())
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		t.Run(name, func(t *testing.T) {
+			if why := notShared[name]; why != "" {
+				t.Skip(why)
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := countFromOne(string(text))
+			got := play(t, want, func(cfg Config) *stage { return newSharedStage(t, url, name, cfg) })
+			compare(t, sameIDs(want), sameIDs(got))
+		})
+	}
+}
+
+// enterWhenOpened begins a login into a room that has to be opened first.
+func (s *stage) enterWhenOpened(t *testing.T) *client {
+	t.Helper()
+	c := s.connect("ann")
+	ev, err := s.h.decode(c, []byte(`{"event":"login","data":{"name":"Ann","room":"lobby","session":"ann-session-0001"},"ackId":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.h.step(ev)
+	return c
+}
+
+// A login that waits for its room when its connection ends is not carried out afterwards: its user may be elsewhere.
+func TestConnectionEndsBeforeRoomOpens(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	c := s.enterWhenOpened(t)
+	s.do(disconnected{c: c})
+	if len(s.h.members) != 0 || len(s.h.clients) != 0 || len(s.h.rooms) != 0 {
+		t.Errorf("%d members, %d connections, %d rooms", len(s.h.members), len(s.h.clients), len(s.h.rooms))
+	}
+}
+
+// A room that was asked for when all was lost is held like any other once it comes.
+func TestLostWhileRoomOpens(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	c := s.enterWhenOpened(t)
+	s.do(reported{store.Report{Lost: true}})
+	if r := s.h.rooms["lobby"]; r == nil || r.count != 1 || c.member == nil {
+		t.Errorf("the room is %+v, Ann is %+v", r, c.member)
+	}
+}
+
+// unheard is a directory that answers no Enter: the test does.
+type unheard struct{ *sharedStage }
+
+func (unheard) Enter(store.Ref, store.Entry) error { return nil }
+
+// Somebody new comes in by a login here, and is on another node by the time that this is answered: those who are here
+// are told of the list all the same.
+func TestNewcomerGoesOnAtOnce(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	login := func(name string) *client {
+		c := s.connect(name)
+		ev, err := s.h.decode(c, []byte(`{"event":"login","data":{"name":"`+name+`","room":"lobby","session":"a session of theirs"},"ackId":1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.h.step(ev)
+		return c
+	}
+	ann := login("Ann")
+	s.do(nil)
+	s.pass(time.Second)
+	ann.out.(*paper).lines = nil
+	s.h.shared = unheard{s.shared}
+	login("Bob")
+	bob := store.Member{User: store.User{ID: "bob", Name: "Bob", Nick: "bob", Room: "lobby", Arrival: 1 << 40}, Here: true, Ref: s.h.lastRef}
+	gone := bob
+	gone.Here, gone.Ref = false, 0
+	s.h.step(reported{store.Report{
+		Changes: []store.Change{{Kind: store.Arrived, Member: bob}, {Kind: store.Moved, Member: gone}},
+		Entered: []store.Entered{{Ref: s.h.lastRef, ID: "bob"}},
+	}})
+	s.pass(time.Second)
+	if told := strings.Join(ann.out.(*paper).lines, "\n"); !strings.Contains(told, `"event":"users"`) {
+		t.Errorf("Ann is told\n%s", told)
+	}
+}
+
+// countFromOne makes the memory log's seqs those of a stream.
+func countFromOne(text string) string {
+	first := fmt.Sprint(start.UnixMicro())
+	seqs := regexp.MustCompile(first[:10] + `0*([1-9]\d*|0)\b`)
+	return strings.ReplaceAll(seqs.ReplaceAllString(text, "$1"), `"durability":"memory"`, `"durability":"disk"`)
+}
+
+// sameIDs numbers identifiers in the order in which they are first seen.
+func sameIDs(text string) string {
+	names := make(map[string]string)
+	return regexp.MustCompile(`\bid\d+`).ReplaceAllStringFunc(text, func(id string) string {
+		if names[id] == "" {
+			names[id] = fmt.Sprint("id", len(names)+1)
+		}
+		return names[id]
+	})
+}
