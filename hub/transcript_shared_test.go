@@ -90,10 +90,10 @@ func TestTranscriptsOverJetStream(t *testing.T) {
 	url := natstest.Server(t, t.TempDir())
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
+		if notShared[name] != "" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
-			if why := notShared[name]; why != "" {
-				t.Skip(why)
-			}
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)

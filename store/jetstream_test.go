@@ -58,9 +58,6 @@ func TestMessageIDs(t *testing.T) {
 // A room of many messages, read backwards by hints however they are sized, is what it is read forwards.
 func TestHints(t *testing.T) {
 	conform(t, Options{}, func(t *testing.T, r *rig) {
-		if !r.served {
-			t.Skip("reads backwards by itself")
-		}
 		var seqs []int64
 		for i := range 2500 {
 			size := 10
@@ -100,7 +97,7 @@ func TestHints(t *testing.T) {
 				}
 			}
 		}
-	})
+	}, unserved)
 }
 
 func bare(seqs []int64) (all []Message) {
@@ -113,9 +110,6 @@ func bare(seqs []int64) (all []Message) {
 // Messages beyond the number to keep go, but none that is younger than a day.
 func TestTrim(t *testing.T) {
 	conform(t, Options{History: 100}, func(t *testing.T, r *rig) {
-		if !r.served {
-			t.Skip("has a test of its own")
-		}
 		r.claim(t, "a")
 		r.mustLock(t, "a", nil)
 		for i := range 400 {
@@ -140,5 +134,5 @@ func TestTrim(t *testing.T) {
 				t.Errorf("%s: %d messages, mark %d before %d", when.what, n, p.Dropped, p.Messages[0].Seq)
 			}
 		}
-	})
+	}, unserved)
 }

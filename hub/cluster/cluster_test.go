@@ -34,7 +34,7 @@ func nodes(t *testing.T, n int, args ...string) []*hubtest.Server {
 
 func session(name string) string { return "the session of " + name }
 
-func enter(t *testing.T, s *hubtest.Server, name string) (*hubtest.Client, hubtest.LoginAck) {
+func enter(t testing.TB, s *hubtest.Server, name string) (*hubtest.Client, hubtest.LoginAck) {
 	t.Helper()
 	c := hubtest.Dial(t, s.WS())
 	return c, c.Login(hubtest.Login{Name: name, Room: "hall", Session: session(name)})

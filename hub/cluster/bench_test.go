@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,17 +17,8 @@ import (
 	"parley/store/natstest"
 )
 
-var measure = flag.Bool("measure", false, "take the figures of the README: go test ./hub/cluster -run Measure -v -measure")
-
-func measured(t *testing.T) {
-	t.Helper()
-	if !*measure {
-		t.Skip("-measure takes the figures")
-	}
-}
-
 // threeNATS starts a cluster of NATS servers and gives the flag for it.
-func threeNATS(t *testing.T) (url string, servers []*natstest.Process) {
+func threeNATS(t testing.TB) (url string, servers []*natstest.Process) {
 	t.Helper()
 	servers = natstest.Processes(t, 3)
 	var addrs []string
@@ -39,32 +29,34 @@ func threeNATS(t *testing.T) (url string, servers []*natstest.Process) {
 }
 
 // How long one waits for an acknowledgement, on a file and on a cluster.
-func TestMeasureAcknowledgement(t *testing.T) {
-	measured(t)
-	url, _ := threeNATS(t)
+func BenchmarkAcknowledgement(b *testing.B) {
+	url, _ := threeNATS(b)
 	for _, c := range []struct {
 		name string
 		args []string
 	}{
-		{"SQLite", []string{"--db", filepath.Join(t.TempDir(), "log.db")}},
-		{"one NATS server", []string{"--nats", natstest.Server(t, t.TempDir())}},
+		{"sqlite", []string{"--db", filepath.Join(b.TempDir(), "log.db")}},
+		{"one NATS server", []string{"--nats", natstest.Server(b, b.TempDir())}},
 		{"three NATS servers", []string{"--nats", url}},
 	} {
-		ann, _ := enter(t, hubtest.Start(t, c.args...), "Ann")
-		var took []time.Duration
-		for i := range 1000 {
-			begin := time.Now()
-			ann.RoomMessage("two hundred bytes or so", fmt.Sprintf("key-of-message-%d", i))
-			took = append(took, time.Since(begin))
-		}
-		slices.Sort(took)
-		t.Logf("%-20s half within %v, 99 %% within %v", c.name, took[500].Round(10*time.Microsecond), took[990].Round(10*time.Microsecond))
+		b.Run(c.name, func(b *testing.B) {
+			ann, _ := enter(b, hubtest.Start(b, c.args...), "Ann")
+			var took []time.Duration
+			for b.Loop() {
+				begin := time.Now()
+				ann.RoomMessage("two hundred bytes or so", fmt.Sprintf("key-of-message-%d", len(took)))
+				took = append(took, time.Since(begin))
+			}
+			slices.Sort(took)
+			b.ReportMetric(took[len(took)/2].Seconds()*1e3, "p50-ms")
+			b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
+		})
 	}
 }
 
-// What nodes deliver, and what a delivery costs, all on this machine.
-func TestMeasureDeliveries(t *testing.T) {
-	measured(t)
+// What nodes deliver, and what a delivery costs, all on this machine. It takes its
+// own time, once: -benchtime 1x.
+func BenchmarkDeliveries(b *testing.B) {
 	const (
 		rooms   = 20
 		members = 30
@@ -72,23 +64,23 @@ func TestMeasureDeliveries(t *testing.T) {
 		lasting = 5 * time.Second
 	)
 	for n := 1; n <= 3; n++ {
-		url, nats := threeNATS(t)
+		url, nats := threeNATS(b)
 		var servers []*hubtest.Server
 		for range n {
-			servers = append(servers, hubtest.Start(t, "--nats", url))
+			servers = append(servers, hubtest.Start(b, "--nats", url))
 		}
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(b.Context())
 		var delivered, acked atomic.Int64
 		var readers sync.WaitGroup
 		var conns []*hubtest.Conn
 		for i := range rooms * members {
 			conn, err := hubtest.Connect(ctx, servers[i%n].WS())
 			if err != nil {
-				t.Fatal(err)
+				b.Fatal(err)
 			}
 			login := hubtest.Login{Name: fmt.Sprint("m", i), Room: fmt.Sprint("room", i%rooms)}
 			if err := conn.Write(ctx, "login", login, 1); err != nil {
-				t.Fatal(err)
+				b.Fatal(err)
 			}
 			conns = append(conns, conn)
 			sends := i/rooms < senders
@@ -113,14 +105,14 @@ func TestMeasureDeliveries(t *testing.T) {
 			})
 		}
 		pause(time.Second)
-		cpu, natsCPU, self, before, said := used(t, pids(servers)...), used(t, natsPIDs(nats)...), used(t, os.Getpid()), delivered.Load(), acked.Load()
+		cpu, natsCPU, self, before, said := used(b, pids(servers)...), used(b, natsPIDs(nats)...), used(b, os.Getpid()), delivered.Load(), acked.Load()
 		pause(lasting)
 		count := delivered.Load() - before
-		t.Logf("%d nodes: %.0f messages and %.0f deliveries a second; CPU a delivery: nodes %.1f µs; cores: nodes %.2f, NATS %.2f, clients %.2f", n,
+		b.Logf("%d nodes: %.0f messages and %.0f deliveries a second; CPU a delivery: nodes %.1f µs; cores: nodes %.2f, NATS %.2f, clients %.2f", n,
 			float64(acked.Load()-said)/lasting.Seconds(), float64(count)/lasting.Seconds(),
-			float64((used(t, pids(servers)...)-cpu).Microseconds())/float64(count),
-			(used(t, pids(servers)...)-cpu).Seconds()/lasting.Seconds(), (used(t, natsPIDs(nats)...)-natsCPU).Seconds()/lasting.Seconds(),
-			(used(t, os.Getpid())-self).Seconds()/lasting.Seconds())
+			float64((used(b, pids(servers)...)-cpu).Microseconds())/float64(count),
+			(used(b, pids(servers)...)-cpu).Seconds()/lasting.Seconds(), (used(b, natsPIDs(nats)...)-natsCPU).Seconds()/lasting.Seconds(),
+			(used(b, os.Getpid())-self).Seconds()/lasting.Seconds())
 		for _, conn := range conns {
 			conn.Drop()
 		}
@@ -135,16 +127,15 @@ func TestMeasureDeliveries(t *testing.T) {
 	}
 }
 
-// How long it is quiet for the others when a node, or a NATS server, dies.
-func TestMeasureLoss(t *testing.T) {
-	measured(t)
-	url, nats := threeNATS(t)
+// How long it is quiet for the others when a node, or a NATS server, dies; as Deliveries.
+func BenchmarkLoss(b *testing.B) {
+	url, nats := threeNATS(b)
 	var servers []*hubtest.Server
 	for range 3 {
-		servers = append(servers, hubtest.Start(t, "--nats", url))
+		servers = append(servers, hubtest.Start(b, "--nats", url))
 	}
-	ann, _ := enter(t, servers[0], "Ann")
-	bob, _ := enter(t, servers[1], "Bob")
+	ann, _ := enter(b, servers[0], "Ann")
+	bob, _ := enter(b, servers[1], "Bob")
 	quiet := func(what string, kill func()) {
 		longest, last, failed := time.Duration(0), time.Now(), 0
 		end := time.Now().Add(20 * time.Second)
@@ -160,7 +151,7 @@ func TestMeasureLoss(t *testing.T) {
 			bob.Expect("roomMessage", nil)
 			longest, last = max(longest, time.Since(last)), time.Now()
 		}
-		t.Logf("%s: at most %v without a delivery, %d refusals", what, longest.Round(time.Millisecond), failed)
+		b.Logf("%s: at most %v without a delivery, %d refusals", what, longest.Round(time.Millisecond), failed)
 	}
 	quiet("a node killed", servers[2].Kill)
 	for i, s := range nats {
@@ -187,7 +178,7 @@ func natsPIDs(servers []*natstest.Process) (all []int) {
 }
 
 // used is the processor time that processes have had, from /proc (Linux).
-func used(t *testing.T, pids ...int) (sum time.Duration) {
+func used(t testing.TB, pids ...int) (sum time.Duration) {
 	t.Helper()
 	for _, pid := range pids {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
