@@ -355,10 +355,12 @@ func TestOrderIsTheOrderOfNumbers(t *testing.T) {
 		if len(stored) != 500 {
 			t.Fatalf("%d stored", len(stored))
 		}
+		next, last := map[string]int{"r0": 0, "r1": 1, "r2": 2}, make(map[string]int64)
 		for i, m := range stored {
-			if m.Body != fmt.Sprint(i) || i > 0 && m.Seq <= stored[i-1].Seq {
-				t.Fatalf("stored[%d] is %q with seq %d", i, m.Body, m.Seq)
+			if m.Body != fmt.Sprint(next[m.Room]) || m.Seq <= last[m.Room] {
+				t.Fatalf("stored[%d] is %q of %s with seq %d", i, m.Body, m.Room, m.Seq)
 			}
+			next[m.Room], last[m.Room] = next[m.Room]+3, m.Seq
 		}
 	})
 }
