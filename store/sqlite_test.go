@@ -186,8 +186,8 @@ func TestFullDisk(t *testing.T) {
 			refs = append(refs, r.send(t, Message{Room: "a", Nick: "ann", Key: fmt.Sprint("key", i), Body: strings.Repeat("x", 5000)}))
 		}
 		r.mustLock(t, "locked", access)
-		for len(r.appended) < 1+len(refs) { // a step at a time: soon a probe comes, which needs no more of the disk
-			<-time.After(time.Millisecond)
+		for answered := 0; answered < 1+len(refs); answered = len(r.appended) {
+			<-time.After(time.Millisecond) // a step at a time: soon a probe comes, which needs no more of the disk
 			synctest.Wait()
 		}
 		for _, ref := range refs {
