@@ -186,9 +186,12 @@ func TestFullDisk(t *testing.T) {
 			refs = append(refs, r.send(t, Message{Room: "a", Nick: "ann", Key: fmt.Sprint("key", i), Body: strings.Repeat("x", 5000)}))
 		}
 		r.mustLock(t, "locked", access)
-		for answered := 0; answered < 1+len(refs); answered = len(r.appended) {
+		for answered := 0; answered < 1+len(refs); {
 			<-time.After(time.Millisecond) // a step at a time: soon a probe comes, which needs no more of the disk
 			synctest.Wait()
+			r.mu.Lock()
+			answered = len(r.appended)
+			r.mu.Unlock()
 		}
 		for _, ref := range refs {
 			if out := r.appended[ref]; out.Err == nil || !strings.Contains(out.Err.Error(), "full") {
