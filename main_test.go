@@ -54,7 +54,7 @@ func TestRunRefuses(t *testing.T) {
 		{"a rate that is next to nothing", []string{"--rate=1e-12"}, "--rate must be"},
 		{"no number for a drain", []string{"--drain-rate=NaN"}, "--drain-rate must be 1 at the least"},
 		{"an endless drain", []string{"--drain-rate=Inf"}, "--drain-rate must be 1 at the least"},
-		{"pings without a pause", []string{"--ping-interval", "1ms"}, "--ping-interval must be 1s at the least"},
+		{"pings without a pause", []string{"--ping-interval", "1ms"}, "--ping-interval must be 100ms at the least"},
 		{"lists beyond the protocol's", []string{"--users-limit", "1001"}, "--users-limit must be 1 to 1000"},
 		{"two domains in one", []string{"--acme", "a.example, b.example"}, `--acme " b.example" is no domain`},
 		{"a token for nobody", []string{"token", "--token-secret", strings.Repeat("s", 32), "--name", " "}, "--name must be 1 to 32 characters"},

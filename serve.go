@@ -99,8 +99,8 @@ func (s *serveCmd) Validate() error {
 		return errors.New("--queue-limit must be 1MiB at the least")
 	case s.UsersLimit < 1 || s.UsersLimit > hub.MaxUsersLimit:
 		return fmt.Errorf("--users-limit must be 1 to %d", hub.MaxUsersLimit)
-	case s.PingInterval < time.Second:
-		return errors.New("--ping-interval must be 1s at the least")
+	case s.PingInterval < 100*time.Millisecond:
+		return errors.New("--ping-interval must be 100ms at the least")
 	case s.DrainRate < 1 || !finite(s.DrainRate):
 		return errors.New("--drain-rate must be 1 at the least")
 	case s.Rate != 0 && (s.Rate < 0.01 || !finite(s.Rate)):
