@@ -20,6 +20,7 @@ import (
 
 	"parley/deploy/deploytest"
 	"parley/hub/hubtest"
+	"parley/store/proctest"
 )
 
 // authority is Pebble, Let's Encrypt's own ACME server for tests.
@@ -84,7 +85,7 @@ func startDNS(t *testing.T) (addr string) {
 }
 
 func TestACME(t *testing.T) {
-	port := deploytest.FreePort(t)
+	port := proctest.FreePort(t)
 	pebble := startAuthority(t, port)
 	env := []string{"SSL_CERT_FILE=" + pebble.trust}
 	dir := filepath.Join(t.TempDir(), "acme")

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"parley/store/proctest"
 )
 
 // TestLogQueue: whoever reads the log may stall; what does not fit meanwhile is
@@ -53,7 +54,7 @@ func TestStalledLog(t *testing.T) {
 	defer cancel()
 	r, w := io.Pipe()
 	defer r.Close()
-	addr := net.JoinHostPort("127.0.0.1", freePort(t))
+	addr := proctest.FreeAddr(t)
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, []string{"--addr", addr, "--db="}, w) }()
 	for {

@@ -18,6 +18,8 @@ import (
 
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
+
+	"parley/store/proctest"
 )
 
 func TestMain(m *testing.M) {
@@ -160,9 +162,9 @@ func get(t *testing.T, method, url string) (*http.Response, string) {
 }
 
 func TestServe(t *testing.T) {
-	port := freePort(t)
-	s := start(t, "--admin", "127.0.0.1:"+port, "--db", filepath.Join(t.TempDir(), "parley.db"))
-	admin := "http://127.0.0.1:" + port
+	admin := proctest.FreeAddr(t)
+	s := start(t, "--admin", admin, "--db", filepath.Join(t.TempDir(), "parley.db"))
+	admin = "http://" + admin
 	for _, tt := range []struct {
 		url, kind, want string
 	}{
@@ -227,20 +229,6 @@ func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 func TestAnnouncements(t *testing.T) {

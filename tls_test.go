@@ -21,6 +21,7 @@ import (
 
 	"parley/deploy/deploytest"
 	"parley/hub/hubtest"
+	"parley/store/proctest"
 )
 
 const domain = deploytest.Name
@@ -127,7 +128,7 @@ func TestCertificateFiles(t *testing.T) {
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	first := ca.Issue(time.Now().Add(time.Hour), domain)
 	ca.Save(first, cert, key)
-	s := startTLS(t, deploytest.FreePort(t), nil, "--tls-cert", cert, "--tls-key", key)
+	s := startTLS(t, proctest.FreePort(t), nil, "--tls-cert", cert, "--tls-key", key)
 
 	client := deploytest.Client(t, "127.0.0.1", ca.Pool())
 	if resp := page(t, client, "https://"+s.host()); resp.Proto != "HTTP/2.0" {
@@ -191,7 +192,7 @@ func TestBrowserWithHTTP2(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	ca.Save(ca.Issue(time.Now().Add(time.Hour), domain), cert, key)
-	s := startTLS(t, deploytest.FreePort(t), nil, "--tls-cert", cert, "--tls-key", key)
+	s := startTLS(t, proctest.FreePort(t), nil, "--tls-cert", cert, "--tls-key", key)
 
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox,

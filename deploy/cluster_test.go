@@ -13,6 +13,7 @@ import (
 
 	"parley/hub/hubtest"
 	"parley/store/natstest"
+	"parley/store/proctest"
 )
 
 // TestCluster starts what `make cluster` starts: two people on different nodes chat, a node dies, both go on.
@@ -20,7 +21,7 @@ func TestCluster(t *testing.T) {
 	if _, err := exec.LookPath("nginx"); err != nil {
 		t.Fatal("nginx is not installed: make nginx")
 	}
-	_, port, _ := strings.Cut(hubtest.FreeAddr(t), ":")
+	port := proctest.FreePorts(t, 24)[0] // and what the script counts from it
 	cmd := exec.Command("./cluster/run.sh", hubtest.Build(t), natstest.Build(t), port)
 	dir := t.TempDir()
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)

@@ -109,10 +109,20 @@ func redacted(url string) string {
 	return regexp.MustCompile(`[^/,]*@`).ReplaceAllString(url, "")
 }
 
+// refusesCertificate tells whether the server ended the connection for the client's certificate, or for want of one.
+// Its alert, which says so (RFC 8446, section 6.2), is often lost: the client already writes, and that fails first.
+func refusesCertificate(err error) bool {
+	return regexp.MustCompile(`closed by remote after TLS handshake|` +
+		`remote error: tls: (certificate required|unknown certificate authority|bad certificate)`).MatchString(err.Error())
+}
+
 func (j *JetStream) open(ctx context.Context) (err error) {
 	if j.nc, err = nats.Connect(j.opts.URL, j.connection()...); err != nil {
 		if errors.Is(err, nats.ErrAuthorization) {
 			return &configError{fmt.Errorf("NATS refuses these credentials: %w", err)}
+		}
+		if refusesCertificate(err) {
+			return fmt.Errorf("NATS wants to be shown a certificate that it trusts: %w", err)
 		}
 		return err
 	}

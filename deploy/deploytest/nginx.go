@@ -1,13 +1,11 @@
 package deploytest
 
 import (
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,19 +119,4 @@ func (n *Nginx) cleanup() {
 	if n.t.Failed() {
 		n.t.Logf("nginx wrote:\n%s", n.Output())
 	}
-}
-
-// FreePort finds a port that nobody listens on, on any loopback address, below the range from which systems take the
-// local ports of outgoing connections.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(20000 + rand.IntN(12000))
-		if ln, err := net.Listen("tcp", ":"+port); err == nil {
-			ln.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port found")
-	return ""
 }

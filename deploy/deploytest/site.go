@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"parley/store/proctest"
 )
 
 // Name is the site's, as in nginx.conf.
@@ -41,12 +43,12 @@ func StartSite(t testing.TB, conf string, opts SiteOptions) *Site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := FreePort(t)
+	port := proctest.FreePort(t)
 	s := &Site{
 		CA:    NewCA(t),
 		Host:  net.JoinHostPort(Name, port),
 		Addr:  net.JoinHostPort("127.0.0.1", port),
-		Plain: FreePort(t),
+		Plain: proctest.FreePort(t),
 	}
 	if opts.CertFor == "" {
 		opts.CertFor = Name

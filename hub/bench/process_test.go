@@ -18,6 +18,7 @@ import (
 	"unsafe"
 
 	"parley/hub/hubtest"
+	"parley/store/proctest"
 )
 
 // peer is a server that can be measured.
@@ -44,14 +45,14 @@ type process struct {
 // start runs a peer until the test ends or stop is called.
 func start(t *testing.T, p peer) *process {
 	t.Helper()
-	port := freePort(t)
-	s := &process{t: t, port: port}
-	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	addr := proctest.FreeAddr(t)
+	s := &process{t: t}
+	s.port, _ = strconv.Atoi(strings.TrimPrefix(addr, "127.0.0.1:"))
 	if p.role != "" {
 		s.cmd = exec.Command(os.Args[0], addr)
 		s.cmd.Env = append(os.Environ(), roleEnv+"="+p.role)
 	} else {
-		s.admin = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+		s.admin = proctest.FreeAddr(t)
 		args := append([]string{"--addr", addr, "--admin", s.admin, "--log-level", "warn", "--max-conns", "100000"}, p.args...)
 		s.cmd = exec.Command(hubtest.Build(t), args...)
 		s.cmd.Dir = t.TempDir()
@@ -145,15 +146,6 @@ func (s *process) profile(which string, args ...string) string {
 		s.t.Error(err)
 	}
 	return string(out)
-}
-
-func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // nap is a sleep of the thread: while it measures the generator has no other.

@@ -69,7 +69,7 @@ func (r *report) summary(b *strings.Builder) {
 	rows := [][]string{{"", "unit", floor.name, plain.name, parley.name, "× " + floor.name, "× " + plain.name}}
 	for _, id := range r.order {
 		t := r.by[id]
-		if len(t.values[plain.name]) == 0 {
+		if len(t.values[plain.name]) == 0 || len(t.values[parley.name]) == 0 {
 			continue
 		}
 		cell := func(p peer) string {

@@ -9,6 +9,7 @@ import (
 
 	"parley/hub/hubtest"
 	"parley/store/natstest"
+	"parley/store/proctest"
 )
 
 // behind is a server that reaches NATS through a proxy.
@@ -58,7 +59,7 @@ func twoBehind(t *testing.T) (*behind, *hubtest.Server) {
 	url := natstest.Server(t, t.TempDir())
 	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
 	flags := []string{"--nats-lease", lease.String(), "--grace", grace.String(), "--nats"}
-	b := &behind{link: link, admin: hubtest.FreeAddr(t)}
+	b := &behind{link: link, admin: proctest.FreeAddr(t)}
 	b.Server = hubtest.Start(t, append([]string{"--admin", b.admin}, append(flags, "nats://"+link.Addr())...)...)
 	return b, hubtest.Start(t, append(flags, url)...)
 }

@@ -23,6 +23,9 @@ func TestSecureNATS(t *testing.T) {
 	cert, key := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
 	ca.Save(ca.Issue(soon, "node1"), cert, key)
 	own := store.TLSFiles{CA: ca.File(), Cert: cert, Key: key}
+	other := deploytest.NewCA(t)
+	foreign, foreignKey := filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	other.Save(other.Issue(soon, "node1"), foreign, foreignKey)
 
 	s := hubtest.Start(t, "--nats", url, "--nats-creds", creds, "--nats-ca", own.CA, "--nats-cert", cert, "--nats-key", key)
 	ann, _ := enter(t, s, "Ann")
@@ -35,8 +38,9 @@ func TestSecureNATS(t *testing.T) {
 	}{
 		{"another's credentials", strangers, own, "NATS refuses these credentials"},
 		{"no credentials", "", own, "NATS refuses these credentials"},
-		{"an authority of its own", creds, store.TLSFiles{CA: deploytest.NewCA(t).File(), Cert: cert, Key: key}, "certificate signed by unknown authority"},
-		{"no certificate", creds, store.TLSFiles{CA: own.CA}, "certificate required"},
+		{"an authority of its own", creds, store.TLSFiles{CA: other.File(), Cert: cert, Key: key}, "certificate signed by unknown authority"},
+		{"a certificate of another authority", creds, store.TLSFiles{CA: own.CA, Cert: foreign, Key: foreignKey}, "NATS wants to be shown a certificate that it trusts"},
+		{"no certificate", creds, store.TLSFiles{CA: own.CA}, "NATS wants to be shown a certificate that it trusts"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())

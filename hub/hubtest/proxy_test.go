@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"parley/store/proctest"
 )
 
 // backend is a TCP server that hands its connections to the test.
@@ -171,12 +173,7 @@ func TestDelay(t *testing.T) {
 func TestTargetsTakeTurnsAndTheDeadArePassedOver(t *testing.T) {
 	first, atFirst := backend(t)
 	second, atSecond := backend(t)
-	dead, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead.Close()
-	p := NewProxy(t, first, dead.Addr().String(), second)
+	p := NewProxy(t, first, proctest.FreeAddr(t), second)
 	for range 3 {
 		conn, err := net.Dial("tcp", p.Addr())
 		if err != nil {

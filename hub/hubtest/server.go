@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"parley/store/proctest"
 )
 
 const (
@@ -43,24 +43,17 @@ type Server struct {
 // test fails if it ended by itself before, panicked or raced, and then shows the end of its output.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, bin: Build(t), args: args, dir: t.TempDir()}
+	s := &Server{t: t, bin: Build(t), addr: proctest.FreeAddr(t), args: args, dir: t.TempDir()}
 	log, err := os.OpenFile(filepath.Join(s.dir, "output.log"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.log = log
 	t.Cleanup(s.cleanup)
-	for attempt := 1; ; attempt++ {
-		s.addr = FreeAddr(t)
-		err := s.start()
-		if err == nil {
-			return s
-		}
-		// Somebody else may take the port between FreeAddr and the server's own listen.
-		if attempt == 3 || !strings.Contains(s.Output(), "address already in use") {
-			t.Fatalf("starting the server: %v", err)
-		}
+	if err := s.start(); err != nil {
+		t.Fatalf("starting the server: %v", err)
 	}
+	return s
 }
 
 // Restart runs an ended server again, on the same address and with the same arguments.
@@ -220,19 +213,4 @@ func (s *Server) cleanup() {
 	if s.t.Failed() && len(out) > 0 {
 		s.t.Logf("the server's output ends:\n%s", out[max(0, len(out)-logTail):])
 	}
-}
-
-// FreeAddr finds a loopback port that nobody listens on. It is taken from below the range in which systems choose the
-// local ports of outgoing connections: a client that dials a killed server there could meet itself.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			ln.Close()
-			return addr
-		}
-	}
-	t.Fatal("no free loopback port found")
-	return ""
 }

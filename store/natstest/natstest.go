@@ -6,11 +6,14 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"parley/store/proctest"
 )
 
 const readyTimeout = 60 * time.Second
@@ -29,8 +32,9 @@ func Cluster(t testing.TB, n int) (urls string, shutdown []func()) {
 	var routes []*url.URL
 	ports := make([]int, n)
 	for i := range ports {
-		ports[i] = freePort(t)
-		routes = append(routes, &url.URL{Scheme: "nats-route", Host: fmt.Sprintf("127.0.0.1:%d", ports[i])})
+		port := proctest.FreePort(t)
+		ports[i], _ = strconv.Atoi(port)
+		routes = append(routes, &url.URL{Scheme: "nats-route", Host: net.JoinHostPort("127.0.0.1", port)})
 	}
 	servers := make([]*server.Server, n)
 	for i := range servers {
@@ -92,14 +96,4 @@ func await(t testing.TB, s *server.Server) {
 	if !s.ReadyForConnections(readyTimeout) {
 		t.Fatal("the NATS server does not start")
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }

@@ -1,16 +1,16 @@
 package natstest
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"parley/store/proctest"
 )
 
 // Process is a NATS server in a process of its own, which can be killed.
@@ -19,8 +19,8 @@ type Process struct {
 	bin    string
 	config string
 	log    *os.File
-	client int
-	health int
+	client string // host:port
+	health string // of its monitoring
 	cmd    *exec.Cmd
 	ended  chan struct{}
 }
@@ -31,21 +31,21 @@ func Processes(t testing.TB, n int) []*Process {
 	t.Helper()
 	bin := Build(t)
 	routes := make([]string, n)
-	ports := make([]int, n)
+	addrs := make([]string, n)
 	for i := range routes {
-		ports[i] = freePort(t)
-		routes[i] = fmt.Sprintf("nats-route://127.0.0.1:%d", ports[i])
+		addrs[i] = proctest.FreeAddr(t)
+		routes[i] = "nats-route://" + addrs[i]
 	}
 	all := make([]*Process, n)
 	for i := range all {
 		dir := t.TempDir()
-		p := &Process{t: t, bin: bin, config: filepath.Join(dir, "nats.conf"), client: freePort(t), health: freePort(t)}
+		p := &Process{t: t, bin: bin, config: filepath.Join(dir, "nats.conf"), client: proctest.FreeAddr(t), health: proctest.FreeAddr(t)}
 		config := fmt.Sprintf(`server_name: server%d
-listen: "127.0.0.1:%d"
-http: "127.0.0.1:%d"
+listen: %q
+http: %q
 jetstream { store_dir: %q, max_mem: 64MB, max_file: 1GB }
-cluster { name: test, listen: "127.0.0.1:%d", no_advertise: true, routes: [%s] }
-`, i, p.client, p.health, filepath.Join(dir, "jetstream"), ports[i], strings.Join(routes, ", "))
+cluster { name: test, listen: %q, no_advertise: true, routes: [%s] }
+`, i, p.client, p.health, filepath.Join(dir, "jetstream"), addrs[i], strings.Join(routes, ", "))
 		if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ cluster { name: test, listen: "127.0.0.1:%d", no_advertise: true, routes: [%s] }
 }
 
 // Addr is where clients connect, host:port.
-func (p *Process) Addr() string { return fmt.Sprintf("127.0.0.1:%d", p.client) }
+func (p *Process) Addr() string { return p.client }
 
 // PID is the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
@@ -99,7 +99,7 @@ func (p *Process) AwaitHealth() {
 	defer again.Stop()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
 	for {
-		if resp, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/healthz", p.health)); err == nil {
+		if resp, err := client.Get("http://" + p.health + "/healthz"); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				return
@@ -126,23 +126,4 @@ func (p *Process) cleanup() {
 }
 
 // Build returns the path of the server's binary, built once a test process.
-func Build(t testing.TB) string {
-	t.Helper()
-	bin, err := build()
-	if err != nil {
-		t.Fatalf("building the NATS server: %v", err)
-	}
-	return bin
-}
-
-var build = sync.OnceValues(func() (string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(filepath.Dir(self), "nats-server-under-test") // goes with the test's own binary
-	if out, err := exec.Command("go", "build", "-o", bin, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, bytes.TrimSpace(out))
-	}
-	return bin, nil
-})
+var Build = proctest.Builder("nats-server-under-test", "github.com/nats-io/nats-server/v2")

@@ -15,6 +15,7 @@ import (
 
 	"parley/deploy/deploytest"
 	"parley/hub/hubtest"
+	"parley/store/proctest"
 	"parley/web/doctor"
 )
 
@@ -249,7 +250,7 @@ func TestUnknownAuthority(t *testing.T) {
 func TestHTTP2Upstream(t *testing.T) {
 	t.Parallel()
 	server := hubtest.Start(t, flags...)
-	port := deploytest.FreePort(t)
+	port := proctest.FreePort(t)
 	site := deploytest.StartSite(t, conf, deploytest.SiteOptions{
 		Server: "127.0.0.1:" + port,
 		Change: []string{"    upstream parley {", "    server { listen 127.0.0.1:" + port + " http2; location / { proxy_pass http://" +
@@ -265,14 +266,14 @@ func TestHTTP2Upstream(t *testing.T) {
 
 func TestServerDown(t *testing.T) {
 	t.Parallel()
-	site := deploytest.StartSite(t, conf, deploytest.SiteOptions{Server: "127.0.0.1:" + deploytest.FreePort(t)})
+	site := deploytest.StartSite(t, conf, deploytest.SiteOptions{Server: "127.0.0.1:" + proctest.FreePort(t)})
 	checks := examine(t, "https://"+site.Host, site)
 	found := problems(checks)
 	want := "the proxy does not reach the server: 502 Bad Gateway"
 	if len(found) != 2 || found[0].Found != want || found[1].Found != want {
 		t.Errorf("got\n%s", report(checks))
 	}
-	checks = examine(t, "https://"+deploytest.Name+":"+deploytest.FreePort(t), site)
+	checks = examine(t, "https://"+deploytest.Name+":"+proctest.FreePort(t), site)
 	if found := problems(checks); len(found) != 1 || found[0].Name != "reach" {
 		t.Errorf("where nobody listens:\n%s", report(checks))
 	}
