@@ -66,6 +66,43 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// Who sends what is refused, and answers the close frame, is let go at once: a
+// browser tells its page no earlier.
+func TestRefusedAtOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		frame []byte
+		code  protocol.CloseCode
+	}{
+		{"binary", clientFrame(0x2, "x"), protocol.CloseUnsupported},
+		{"not UTF-8", clientFrame(opText, "\xff"), protocol.CloseNotUTF8},
+		{"too large", clientFrame(opText, strings.Repeat("x", 1<<20)), protocol.CloseTooBig},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newPipeVenue(t, Config{}, ServeOptions{})
+				began := time.Now()
+				l := v.raw()
+				if _, welcome, err := l.next(); err != nil || !strings.Contains(welcome, "welcome") {
+					t.Fatal(welcome, err)
+				}
+				sent := make(chan struct{})
+				go func() {
+					l.send(t, tt.frame)
+					close(sent)
+				}()
+				l.expectClose(t, tt.code, tt.code.Reason())
+				<-sent
+				l.send(t, clientClose(tt.code))
+				l.expectEOF(t)
+				if took := time.Since(began); took > 0 {
+					t.Errorf("it took %v", took)
+				}
+			})
+		})
+	}
+}
+
 // Who sends too fast is told how long to wait, and loses nothing by waiting.
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -181,10 +181,10 @@ func (s *socket) Close() error {
 }
 
 // finish ends a connection from its reader when the library reads no further. If
-// that is because the library closed it (a frame too large, or against the
-// protocol), what the peer still sends is read and thrown away until it has seen
-// the close frame, for closeTimeout at the most: closing a socket with unread
-// bytes resets it, and the close frame could be lost with it.
+// that is because the library closed it (the peer broke the rules of RFC 6455),
+// what the peer still sends is read and thrown away until it has seen the close
+// frame, for closeTimeout at the most: closing a socket with unread bytes resets
+// it, and the close frame could be lost with it.
 func (o *outlet) finish() {
 	o.mu.Lock()
 	linger := o.ours == 0 && o.stage != stageOpen && o.stage != stageGone

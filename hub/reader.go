@@ -3,7 +3,6 @@ package hub
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -30,6 +29,7 @@ type reader struct {
 	ws     *websocket.Conn
 	socket *socket
 	since  time.Time
+	text   io.LimitedReader // the message that is being read, as far as it may go
 }
 
 // start begins to read.
@@ -90,11 +90,7 @@ func (r *reader) readFrame() (ended bool) {
 // handOver decodes a message for the hub. An error ends the connection.
 func (r *reader) handOver(kind websocket.MessageType, text io.Reader) error {
 	if kind != websocket.MessageText {
-		r.socket.o.closeWith(protocol.CloseUnsupported, protocol.CloseUnsupported.Reason())
-		if _, err := io.Copy(io.Discard, text); err != nil { // or the library takes what is left for frames
-			return err
-		}
-		return refuse(r.socket.o, r.ws, protocol.CloseUnsupported)
+		return r.refuseRest(text, protocol.CloseUnsupported)
 	}
 	buf := frames.Get().(*bytes.Buffer)
 	defer func() {
@@ -103,8 +99,13 @@ func (r *reader) handOver(kind websocket.MessageType, text io.Reader) error {
 			frames.Put(buf)
 		}
 	}()
-	if _, err := buf.ReadFrom(text); err != nil {
+	limit := readLimit(r.hub.cfg.MessageLimit)
+	r.text = io.LimitedReader{R: text, N: limit + 1}
+	if _, err := buf.ReadFrom(&r.text); err != nil {
 		return err
+	}
+	if int64(buf.Len()) > limit {
+		return r.refuseRest(text, protocol.CloseTooBig)
 	}
 	ev, err := r.hub.decode(r.client, buf.Bytes())
 	if err != nil {
@@ -124,8 +125,6 @@ func (r *reader) end(err error) {
 	by := "client"
 	if code := o.closeCode(); code != 0 {
 		ev.code, by = code, "server"
-	} else if errors.Is(err, websocket.ErrMessageTooBig) {
-		ev.code, by = protocol.CloseTooBig, "server"
 	} else if ev.code == 0 {
 		by = "nobody" // it broke
 	} else {
@@ -137,6 +136,16 @@ func (r *reader) end(err error) {
 	r.hub.logger.Info("connection ended", "id", c.id, "address", c.addr.String(), "by", by, "code", int(ev.code),
 		"reason", ev.code.Reason(), "after", time.Since(r.since).Round(time.Millisecond).String())
 	r.hub.post(ev)
+}
+
+// refuseRest is refuse in the middle of a message. What is left of that is read and
+// thrown away, or the library would take it for frames.
+func (r *reader) refuseRest(text io.Reader, code protocol.CloseCode) error {
+	r.socket.o.closeWith(code, code.Reason())
+	if _, err := io.Copy(io.Discard, text); err != nil {
+		return err
+	}
+	return refuse(r.socket.o, r.ws, code)
 }
 
 // refuse ends a connection from its reader, and waits until the peer has answered

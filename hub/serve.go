@@ -29,7 +29,6 @@ func readLimit(messageLimit int) int64 { return 6*int64(messageLimit) + 4<<10 }
 // its reader. It returns as soon as that runs, so that the memory of the HTTP
 // request is given back.
 func (h *Hub) Handler(opts ServeOptions) http.Handler {
-	limit := readLimit(h.cfg.MessageLimit)
 	clientIP := opts.ClientIP
 	if clientIP == nil {
 		clientIP = remoteAddr
@@ -52,7 +51,7 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 			h.logger.Debug("handshake failed", "error", err)
 			return
 		}
-		ws.SetReadLimit(limit)
+		ws.SetReadLimit(-1) // the reader has a limit of its own, after which it can still read the peer's close frame
 		c := &client{id: h.newID(), addr: addr, out: in.o}
 		if h.cfg.Rate > 0 {
 			c.limiter = rate.NewLimiter(rate.Limit(h.cfg.Rate), h.cfg.Burst)

@@ -144,31 +144,33 @@ func (v *venue) knock() *guest {
 	return g
 }
 
-// mute is a peer that logs in as a guest of the lobby, and from then on takes what
-// it is sent and says nothing, not even to pings. It tells when the connection ends.
-func (v *venue) mute(login string) (ended chan error) {
+// raw is a client that does its frames itself.
+func (v *venue) raw() *link {
 	v.t.Helper()
 	conn, err := v.net(v.t.Context(), "tcp", strings.TrimSuffix(strings.TrimPrefix(v.url, "ws://"), "/ws"))
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	v.t.Cleanup(func() { _ = conn.Close() })
-	for _, b := range [][]byte{[]byte(handshakeText), clientFrame(opText, login)} {
-		if _, err := conn.Write(b); err != nil {
-			v.t.Fatal(err)
-		}
-		if b[0] == 'G' {
-			br := bufio.NewReader(conn)
-			if _, err := http.ReadResponse(br, nil); err != nil {
-				v.t.Fatal(err)
-			}
-			ended = make(chan error, 1)
-			go func() {
-				_, err := io.Copy(io.Discard, br)
-				ended <- err
-			}()
-		}
+	l := &link{conn: conn, br: bufio.NewReader(conn)}
+	l.send(v.t, []byte(handshakeText))
+	if _, err := http.ReadResponse(l.br, nil); err != nil {
+		v.t.Fatal(err)
 	}
+	return l
+}
+
+// mute is a peer that logs in as a guest of the lobby, and from then on takes what
+// it is sent and says nothing, not even to pings. It tells when the connection ends.
+func (v *venue) mute(login string) (ended chan error) {
+	v.t.Helper()
+	l := v.raw()
+	ended = make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, l.br)
+		ended <- err
+	}()
+	l.send(v.t, clientFrame(opText, login))
 	return ended
 }
 
