@@ -100,15 +100,15 @@ func (h *Hub) people(r *room) []byte {
 
 // appendPeople appends users as a JSON array, as many as it may hold.
 func appendPeople(dst []byte, users []*store.User) []byte {
-	dst = append(dst, '[')
 	start := len(dst)
-	for _, u := range users {
+	dst = append(dst, '[')
+	for i, u := range users {
 		before := len(dst)
-		if before > start {
+		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = protocol.AppendUser(dst, protocol.User{ID: u.ID, Name: u.Name, Room: u.Room})
-		if len(dst)-start >= usersBytes {
+		if len(dst)+len("]")-start > usersBytes {
 			dst = dst[:before]
 			break
 		}

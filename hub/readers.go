@@ -27,6 +27,9 @@ type page struct {
 // answerBytes is how much JSON of messages an answer holds at most (section 3).
 const answerBytes = 512 << 10
 
+// arrayBytes is what an array takes beside its elements with a comma each.
+const arrayBytes = len("[]") - len(",")
+
 // answer is the acknowledgement of a history request.
 func (p page) answer() []byte {
 	if p.err != nil {
@@ -100,7 +103,7 @@ func (p *page) read(ctx context.Context, log store.Log) {
 		return
 	}
 	p.more, p.dropped = got.More, got.Dropped
-	total := 0
+	total := arrayBytes
 	p.messages = make([][]byte, 0, len(got.Messages))
 	p.seqs = make([]int64, 0, len(got.Messages))
 	for _, m := range got.Messages {

@@ -76,7 +76,7 @@ func (h *Hub) recall(r *room, req *protocol.Login, read *page) (ack protocol.Log
 	if !whole {
 		return ack, false
 	}
-	first, total := len(p.messages), 0
+	first, total := len(p.messages), arrayBytes
 	for first > 0 && p.messages[first-1].seq > req.Since && len(p.messages)-first < wanted(req) {
 		total += len(p.messages[first-1].data) + 1
 		if total > answerBytes {
