@@ -41,8 +41,9 @@ type client struct {
 	waitBytes int
 	badFrames int       // bad envelopes in a row
 	loginBy   time.Time // when it must have logged in
-	pingAt    time.Time
-	silent    int       // ping intervals without a sign of life
+	lookAt    time.Time // when it is looked whether it gives signs of life
+	looks     int       // since it came
+	silent    int       // looks in a row that found none
 	leaving   bool      // a drain has come to it: what it sends from now on is not taken
 	ended     bool      // the hub is through with it: nothing that it sends is acted on
 	lost      bool      // the connection is no more; what it sent before may still wait

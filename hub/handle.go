@@ -29,7 +29,7 @@ func (h *Hub) handleConnected(c *client) {
 	}
 	h.clients[c] = struct{}{}
 	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
-	c.pingAt = h.now.Add(h.cfg.PingInterval)
+	c.lookAt = h.now.Add(h.cfg.PingInterval / looksPerPing)
 	h.send(c, h.frame(protocol.AppendWelcome(h.scratch[:0], protocol.Welcome{
 		ID: c.id, Now: h.now, PingInterval: h.cfg.PingInterval,
 		MessageLimit: h.cfg.MessageLimit, History: h.cfg.History, Rate: h.cfg.Rate, Tokens: h.cfg.Tokens != nil,

@@ -21,20 +21,34 @@ func (h *Hub) sweep() {
 			h.end(c, protocol.CloseLoginTimeout)
 			continue
 		}
-		if c.pingAt.After(h.now) {
-			continue
+		if !c.lookAt.After(h.now) {
+			h.look(c)
 		}
-		c.pingAt = h.now.Add(h.cfg.PingInterval)
-		if c.out.heard() {
-			c.silent = 0
-		} else if c.silent++; c.silent >= 2 {
-			c.out.abort()
-			h.drop(c)
-			continue
-		}
-		if !c.out.push(pingFrame) {
-			h.slow = append(h.slow, c)
-		}
+	}
+}
+
+// looksPerPing is how often a ping interval it is looked for signs of life, so
+// that it shows to a quarter for how long there were none.
+const looksPerPing = 4
+
+// look drops a peer that has been silent for two ping intervals, and pings the
+// others. Looks are counted and not the time between them: what came while the
+// process stood still is found by the next one.
+func (h *Hub) look(c *client) {
+	every := h.cfg.PingInterval / looksPerPing
+	if c.lookAt = c.lookAt.Add(every); !c.lookAt.After(h.now) {
+		c.lookAt = h.now.Add(every)
+	}
+	c.looks++
+	if c.out.heard() {
+		c.silent = 0
+	} else if c.silent++; c.silent >= 2*looksPerPing {
+		c.out.abort()
+		h.drop(c)
+		return
+	}
+	if c.looks%looksPerPing == 0 && !c.out.push(pingFrame) {
+		h.slow = append(h.slow, c)
 	}
 }
 
