@@ -122,7 +122,7 @@ func TestRequests(t *testing.T) {
 			}
 		})
 	}
-	for _, name := range []string{EventLogin, EventLogout, EventRoomMessage, EventTyping, EventHistory, EventUsers, EventPing} {
+	for _, name := range []string{EventLogin, EventLogout, EventRoomMessage, EventTyping, EventHistory, EventUsers, EventPing, EventKick} {
 		if !events[name] {
 			t.Errorf("no case for %s", name)
 		}
@@ -273,12 +273,16 @@ func encoded() map[string][]byte {
 		"error invalid":                                AppendError(nil, 1, EventLogin, Invalid(map[string]string{"room": "cannot be blank", "name": "cannot be blank"})),
 		"error invalid without ackId":                  AppendError(nil, NoAck, EventRoomMessage, Invalid(map[string]string{"message": "cannot be blank"})),
 	}
-	for _, e := range []*Error{
-		NewError(CodeUnknownEvent), NewError(CodeAckRequired), NewError(CodeNotLoggedIn), NewError(CodeAlreadyLoggedIn), NewError(CodeNameTaken), NewError(CodeRoomFull),
-		NewError(CodeWrongKey), NewError(CodeUnauthorized), RateLimited(50*time.Millisecond + 1), NewError(CodeUnavailable),
-	} {
-		frames["error "+string(e.Code)] = AppendError(nil, 4, EventRoomMessage, e)
-		frames["error "+string(e.Code)+" without ackId"] = AppendError(nil, NoAck, EventRoomMessage, e)
+	for code := range sentences {
+		if code == CodeBadEnvelope {
+			continue // which has no ackId and no event
+		}
+		e := NewError(code)
+		if code == CodeRateLimited {
+			e = RateLimited(50*time.Millisecond + 1)
+		}
+		frames["error "+string(code)] = AppendError(nil, 4, EventRoomMessage, e)
+		frames["error "+string(code)+" without ackId"] = AppendError(nil, NoAck, EventRoomMessage, e)
 	}
 	return frames
 }
