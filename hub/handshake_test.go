@@ -73,9 +73,13 @@ func TestEveryOrigin(t *testing.T) {
 // What the operator is told to paste works, and is no longer than a line.
 func TestRefusal(t *testing.T) {
 	for _, tt := range []struct{ origin, want string }{
-		{"https://evil.example", `refused origin "https://evil.example" for host "chat.example.org"; allow it with --allow-origin "https://evil.example"`},
-		{"null", `refused origin "null" for host "chat.example.org"`},
-		{"https://" + strings.Repeat("x", 5000), `refused origin "https://` + strings.Repeat("x", 192) + `" for host "chat.example.org"`},
+		{"https://evil.example:8443", `refused origin https://evil.example:8443 for host chat.example.org; allow it with --allow-origin https://evil.example:8443`},
+		{"null", `refused origin null for host chat.example.org`},
+		{"https://" + strings.Repeat("x", 5000), `refused origin "https://` + strings.Repeat("x", 192) + `" for host chat.example.org`},
+		{"https://$(reboot)", `refused origin "https://$(reboot)" for host chat.example.org`},
+		{"\x1b[2Jhttps://x", `refused origin "\x1b[2Jhttps://x" for host chat.example.org`},
+		{"*", `refused origin "*" for host chat.example.org`},
+		{"", `refused origin "" for host chat.example.org`},
 	} {
 		r := &http.Request{Host: "chat.example.org", Header: http.Header{"Origin": {tt.origin}}}
 		if got := refusal(r); got != tt.want {

@@ -76,17 +76,31 @@ func plain(origin string) string {
 
 var ownPorts = map[string]string{"http": ":80", "https": ":443"}
 
-// refusal is the line for the operator about a handshake that is not allowed: what a stranger sent, cut to what is worth
-// reading, and what would allow it, if that can be.
+// refusal is the line for the operator about a handshake that is not allowed, with
+// what would allow it, if that can be: as it is to be typed, so not in quotes, which
+// a log in JSON would escape.
 func refusal(r *http.Request) string {
-	origin, host := r.Header.Get("Origin"), r.Host
-	const enough = 200
-	line := fmt.Sprintf("refused origin %.*q for host %.*q", enough, origin, enough, host)
-	if _, err := ParseOrigins([]string{origin}); err == nil && len(origin) <= enough {
-		line += fmt.Sprintf("; allow it with --allow-origin %q", origin)
+	origin := r.Header.Get("Origin")
+	line := fmt.Sprintf("refused origin %s for host %s", shown(origin), shown(r.Host))
+	if _, err := ParseOrigins([]string{origin}); err == nil && harmless(origin) {
+		line += "; allow it with --allow-origin " + origin
 	}
 	return line
 }
+
+// shown is what a stranger sent, in quotes and cut to what is worth reading unless
+// it is harmless.
+func shown(s string) string {
+	if harmless(s) {
+		return s
+	}
+	return fmt.Sprintf("%.200q", s)
+}
+
+// harmless reports whether s is short and means nothing to a terminal or a shell.
+func harmless(s string) bool { return harmlessText.MatchString(s) }
+
+var harmlessText = regexp.MustCompile(`^[A-Za-z0-9.:/\[\]_-]{1,200}$`)
 
 // sameHost compares an origin with a Host header; a browser leaves out the
 // scheme's own port in both, other clients may name it.
