@@ -63,6 +63,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		kong.Writers(stdout, os.Stderr),
 		kong.Exit(func(code int) { panic(exited{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.Help(help),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.BindTo(stdout, (*io.Writer)(nil)),
 	)
@@ -74,6 +75,21 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 		return fmt.Errorf("%w (parley %s --help lists the flags)", err, named(err))
 	}
 	return command.Run()
+}
+
+// help is kong's, and without a command the server's flags too, since it is what
+// runs then.
+func help(options kong.HelpOptions, ctx *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil || ctx.Selected() != nil {
+		return err
+	}
+	serve, err := kong.Trace(ctx.Kong, []string{"serve"})
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(ctx.Stdout, "\nUsage: parley [serve] [flags]\n")
+	options.NoAppSummary = true
+	return kong.DefaultHelpPrinter(options, serve)
 }
 
 // named is the command whose flags a mistake is about.

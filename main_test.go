@@ -84,13 +84,17 @@ func TestRunRefuses(t *testing.T) {
 }
 
 func TestHelpAndVersion(t *testing.T) {
-	for _, tt := range []struct{ arg, want string }{
+	for _, tt := range []struct{ args, want string }{
 		{"--version", "parley dev"},
 		{"--help", "PARLEY_ADDR"},
+		{"--help", "--login-timeout=TIME"}, // what runs without a command
+		{"--help", "  doctor "},
+		{"serve --help", "--login-timeout=TIME"},
+		{"token --help", "--token-secret=SECRET"},
 	} {
 		var out bytes.Buffer
-		if err := run(t.Context(), []string{tt.arg}, &out); err != nil || !strings.Contains(out.String(), tt.want) {
-			t.Errorf("%s: %v, %s", tt.arg, err, &out)
+		if err := run(t.Context(), strings.Fields(tt.args), &out); err != nil || !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%s: %v, no %q in %s", tt.args, err, tt.want, &out)
 		}
 	}
 }
