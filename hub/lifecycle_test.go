@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
@@ -160,5 +161,45 @@ func TestTakeOver(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// Who ends the connection with 1000 or without a code has left; after all else the
+// user stays for the grace period (section 3, Resume).
+func TestGoodbye(t *testing.T) {
+	v := newVenue(t, Config{Grace: time.Hour}, ServeOptions{})
+	bob := v.login("Bob", "")
+	for _, tt := range []struct {
+		name string
+		end  func(g *guest)
+		left bool
+	}{
+		{"1000", func(g *guest) { _ = g.ws.Close(websocket.StatusNormalClosure, "") }, true},
+		{"no code", func(g *guest) { _ = g.ws.Close(websocket.StatusNoStatusRcvd, "") }, true},
+		{"1001", func(g *guest) { _ = g.ws.Close(websocket.StatusGoingAway, "") }, false},
+		{"a code of its own", func(g *guest) { _ = g.ws.Close(4000, "") }, false},
+		{"without a word", (*guest).vanish, false},
+		{"1003", func(g *guest) {
+			_ = g.ws.Write(t.Context(), websocket.MessageBinary, nil)
+			g.wantClosed(protocol.CloseUnsupported)
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			name := "Ann " + tt.name
+			session := fmt.Sprintf(`,"session":"session of %s"`, name)
+			ann := v.login(name, session)
+			bob.wait("notification")
+			tt.end(ann)
+			if tt.left {
+				if d := bob.wait("notification"); d.Kind != "left" {
+					t.Errorf("Bob hears %s", d.Data)
+				}
+				return
+			}
+			back := v.connect()
+			if d := back.ask("login", fmt.Sprintf(`{"name":%q,"room":"lobby"%s}`, name, session)); !d.Resumed {
+				t.Errorf("back as %s", d.Data)
+			}
+		})
 	}
 }
