@@ -187,6 +187,9 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s: %s", tt.url, resp.Header.Get("Content-Type"))
 		}
 	}
+	if resp, _ := get(t, http.MethodHead, "http://"+s.addr+"/healthz"); resp.StatusCode != http.StatusOK {
+		t.Error("HEAD /healthz:", resp.Status)
+	}
 	if resp, _ := get(t, http.MethodGet, "http://"+s.addr+"/metrics"); resp.StatusCode != http.StatusNotFound {
 		t.Error("the metrics are public:", resp.Status)
 	}

@@ -221,13 +221,16 @@ func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) 
 		Origins: origins, ClientIP: addressOf,
 		ConnsPerIP: s.ConnsPerIP, NewPerIP: s.NewPerIP, MaxConns: s.maxConns(),
 	}))
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		io.WriteString(w, "ok\n")
-	})
+	r.Get("/healthz", healthy)
+	r.Head("/healthz", healthy) // what some monitors send
 	addressed.Method(http.MethodGet, "/healthz/client", doctor.ClientHandler(trusted, addressOf))
 	r.Mount("/", web.Handler())
 	return r
+}
+
+func healthy(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	io.WriteString(w, "ok\n")
 }
 
 // part is an HTTP server and where it listens.
