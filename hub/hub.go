@@ -14,7 +14,7 @@
 //
 // The goroutine of Run owns the Hub's state, every room, every member and the
 // fields of a client that say so: there is no lock in it, and nothing in hub.go,
-// handle*.go, login.go, room.go, presence.go, session.go and drain.go starts a
+// handle*.go, login.go, leave.go, room.go, presence.go, session.go and drain.go starts a
 // goroutine, reads a clock or does I/O. Clients may block on the hub; the hub
 // blocks on nobody: queues and the log are try-send.
 //

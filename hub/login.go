@@ -259,68 +259,6 @@ func (h *Hub) join(c *client, r *room, req *protocol.Login) {
 	r.attach(c)
 }
 
-// leave takes a member out of its room and tells the others.
-func (h *Hub) leave(m *member) {
-	if h.shared != nil {
-		h.askToLeave(m)
-		return
-	}
-	h.remove(m)
-	h.announce(m.room)
-	h.leaveIdle(m.room)
-}
-
-func (h *Hub) remove(m *member) {
-	r := m.room
-	h.flushRoom(r)
-	if c := m.client; c != nil {
-		r.detach(c)
-		c.member, m.client = nil, nil
-	}
-	h.users.Delete(m.ID)
-	delete(h.members, m.ID)
-	r.count--
-	if !m.remote {
-		r.here--
-	}
-	r.people = nil
-	if !h.draining.on { // then no departure is announced (section 7)
-		h.tell(r, false, m)
-	}
-}
-
-// handleLogout is carried out when all that the connection sent before it has
-// been answered; nothing of the room comes after its acknowledgement.
-func (h *Hub) handleLogout(ev received) {
-	c := ev.c
-	h.flushAnswers()
-	c.loginBy = h.now.Add(h.cfg.LoginTimeout)
-	if h.shared != nil {
-		h.askToLogOut(ev)
-		return
-	}
-	h.leave(c.member)
-	h.send(c, h.frame(protocol.AppendEmptyAck(h.scratch[:0], ev.ackID)))
-}
-
-// renew answers a login on a connection that is logged in (section 3, Renewal).
-func (h *Hub) renew(ev received, req *protocol.Login) {
-	m := ev.c.member
-	if req.Room != m.Room || req.Nick != m.Nick && req.Nick != "" || req.Session == "" || !m.hasSession(req.Session) {
-		h.fail(ev, protocol.NewError(protocol.CodeAlreadyLoggedIn))
-		return
-	}
-	if !h.authorized(ev, req) {
-		h.fail(ev, protocol.NewError(protocol.CodeUnauthorized))
-		return
-	}
-	ev.c.accept(ev.grant)
-	h.send(ev.c, h.frame(protocol.AppendLoginAck(h.scratch[:0], ev.ackID, protocol.LoginAck{
-		Renewal: true, Resumed: true, User: m.wire(),
-		Epoch: h.log.Epoch(), Seq: m.room.window.seq, Locked: m.room.lock != nil,
-	})))
-}
-
 func (m *member) wire() protocol.User {
 	return protocol.User{ID: m.ID, Name: m.Name, Room: m.Room}
 }

@@ -96,6 +96,24 @@ func (h *Hub) resume(m *member, c *client) {
 	m.room.attach(c)
 }
 
+// renew answers a login on a connection that is logged in (section 3, Renewal).
+func (h *Hub) renew(ev received, req *protocol.Login) {
+	m := ev.c.member
+	if req.Room != m.Room || req.Nick != m.Nick && req.Nick != "" || req.Session == "" || !m.hasSession(req.Session) {
+		h.fail(ev, protocol.NewError(protocol.CodeAlreadyLoggedIn))
+		return
+	}
+	if !h.authorized(ev, req) {
+		h.fail(ev, protocol.NewError(protocol.CodeUnauthorized))
+		return
+	}
+	ev.c.accept(ev.grant)
+	h.send(ev.c, h.frame(protocol.AppendLoginAck(h.scratch[:0], ev.ackID, protocol.LoginAck{
+		Renewal: true, Resumed: true, User: m.wire(),
+		Epoch: h.log.Epoch(), Seq: m.room.window.seq, Locked: m.room.lock != nil,
+	})))
+}
+
 // flushIfMember hands out what the client's room has for it.
 func (h *Hub) flushIfMember(c *client) {
 	if c.member != nil {
