@@ -4,12 +4,11 @@
 
 export class ParleyError extends Error {
   name = "ParleyError";
-  code;
+  code = "";
   /** @param {string} code @param {string} message @param {object} [rest] the answer's other fields */
   constructor(code, message, rest) {
     super(message);
-    Object.assign(this, rest);
-    this.code = code;
+    Object.assign(this, rest, { code });
   }
 }
 

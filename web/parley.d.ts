@@ -297,6 +297,8 @@ export interface RoomEvents extends Record<string, any[]> {
   outbox: [changed: OwnMessage, all: OwnMessage[]];
   /** Judgements have changed: these messages (the same objects, new marks), and the whole list of what is missing. */
   marks: [changed: Message[], missing: Missing[]];
+  /** How the connection stands, at each change; the same as the socket's `state`. Logged in again is told by `resumed`. */
+  state: [state: ConnectionState];
   /** Messages were missed that a catch-up does not bring; comes before the messages that follow the gap. */
   gap: [gap: Gap];
   /** In the room again after a lost connection. `resumed`: still the same user for the others; `recovered`: nothing was missed. */

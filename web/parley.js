@@ -34,6 +34,7 @@ export const connect = (url = "ws", options = {}) => {
   const become = (state) => {
     socket.state = state;
     socket.fire("state", state);
+    socket.room?.fire("state", state);
   };
 
   /** @param {object} frame */
@@ -118,7 +119,7 @@ export const connect = (url = "ws", options = {}) => {
   const ping = (patience) => {
     const sent = now();
     const before = heard;
-    socket.later(patience, () => heard === before && socket.drop("no sign of life"));
+    socket.later(patience, () => heard === before && socket.drop("no answer"));
     emit("ping", undefined, (_, error) => {
       if (error) return;
       socket.rtt = Math.round(now() - sent);

@@ -53,6 +53,7 @@ test("npm pack gives a package that a project can import, and TypeScript underst
       const room: Room = await socket.join({ name: "Ann", room: "lobby", keys: deriveKeys("lobby", makeSecret()) });
       room.on("message", ({ text, from }: Message) => console.log(from, text?.length));
       room.on("users", (users, count) => console.log(users[0].name, count));
+      room.on("state", ({ state, retryAt }) => console.log(state, retryAt));
       const { seq, durability } = await room.send("hello");
       const also: "memory" | "disk" | "replicated" = durability;
       off();

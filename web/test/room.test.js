@@ -122,9 +122,13 @@ test("a lost connection is mended: session, since, epoch; resumed", async (t) =>
   world.ws.say("roomMessage", said(101));
   await settled();
   const { session } = world.login.data;
+  /** @type {string[]} */
+  const states = [];
+  room.on("state", ({ state }) => states.push(state));
   world.ws.end(1006);
   assert.equal(room.joined, false);
   await world.comeBack({ seq: 104, messages: [said(103), said(104)], locked: true });
+  assert.deepEqual(states, ["reconnecting", "connecting", "connected"]);
   assert.deepEqual(world.login.data, { name: "Ann", room: "lobby", session, since: 101, epoch: "e1" });
   assert.deepEqual(seqs, [101, 103, 104]);
   assert.deepEqual(told, [["resumed", { resumed: true, recovered: true }], ["locked", true]]);
