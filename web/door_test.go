@@ -134,6 +134,9 @@ func TestRememberedRooms(t *testing.T) {
 	ann.inside()
 	ann.press("Leave")
 	ann.find("textbox", "Room")
+	if at := eval[string](ann, "document.activeElement.textContent"); at != "Join" {
+		t.Errorf("back at the door the focus is on %q", at)
+	}
 
 	// A new tab knows the room, and the name.
 	later := ann.newTab()

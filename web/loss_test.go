@@ -90,6 +90,7 @@ func TestReloadWithUnsentMessages(t *testing.T) {
 	bob.say("second of two")
 	bob.fill("Message", "a draft")
 	bob.wait("both wait", `document.querySelectorAll("#log .state.queued").length === 2`)
+	bob.wait("under one name", `[...document.querySelectorAll("#log .outbox .line")].map((l) => l.classList.contains("together")).join() === "false,true"`)
 	kept := eval[string](bob, "JSON.stringify(Object.entries(sessionStorage))")
 	if strings.Contains(kept, "of two") {
 		t.Errorf("plain text of a private room is stored: %s", kept)

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"parley/hub/hubtest"
@@ -62,6 +63,11 @@ func TestScrollback(t *testing.T) {
 	if now := eval[float64](ann, `document.getElementById("log").scrollTop`); now != top {
 		t.Errorf("the view moved from %.0f to %.0f", top, now)
 	}
+	ann.fill("Message", strings.Repeat("a long one\n", 20)) // the message box grows, and the button makes room for it
+	if over := eval[float64](ann, `document.getElementById("newer").getBoundingClientRect().bottom - document.getElementById("message").getBoundingClientRect().top`); over > 0 {
+		t.Errorf("the button lies %.0f px over the message box", over)
+	}
+	ann.fill("Message", "")
 	ann.press("3 new messages ↓")
 	ann.wait("the newest at the bottom", atEnd)
 	ann.wait("no button", `document.getElementById("newer").hidden`)

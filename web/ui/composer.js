@@ -22,14 +22,17 @@ export function attachComposer(entered, sent) {
   room = entered;
   onSend = sent;
   box.value = draft();
-  box.disabled = false;
+  enableComposer(true);
   changed();
   drawTypists();
   entered.on("typing", drawTypists);
 }
 
 /** @param {boolean} on */
-export const enableComposer = (on) => void (box.disabled = !on);
+export function enableComposer(on) {
+  box.disabled = !on;
+  /** @type {HTMLButtonElement} */ ($("send")).disabled = !on;
+}
 
 export function emptyComposer() {
   room = undefined;

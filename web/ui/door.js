@@ -20,6 +20,10 @@ const INSECURE =
   "This page came over plain http, and browsers encrypt only on https:// or http://localhost. So here you can only " +
   "enter open rooms, which anybody on the way can read. Ask whoever runs this server for its https:// address.";
 
+const TAGLINE = "A room of your own to talk in. No account, and the server cannot read along.";
+const TAGLINE_INVITED = "Give a name, and you are in. No account.";
+const TAGLINE_INSECURE = "Rooms to talk in, without an account.";
+
 /** The secret that was made up here: with it, the link has to be kept. */
 let proposed = "";
 /** Invited, or coming back: room and secret are settled and out of sight. */
@@ -99,7 +103,7 @@ function show(decided) {
   busy(false);
   name.value ||= lastName();
   $("invited").hidden = !decided;
-  $("tagline").hidden = decided;
+  $("tagline").textContent = decided ? TAGLINE_INVITED : available() ? TAGLINE : TAGLINE_INSECURE;
   $("invited-room").replaceChildren(bdi(room.value));
   $("room-field").hidden = decided;
   $("secret-field").hidden = decided;
@@ -109,10 +113,12 @@ function show(decided) {
   drawRooms();
   if (!available()) {
     secret.disabled = true;
+    secret.placeholder = "needs https://";
     alert(INSECURE);
   }
   $("door").hidden = false;
-  if (!name.value) name.focus();
+  // Where the next key press is of use: Enter is enough for who was here before.
+  (name.value ? $("enter") : name).focus();
 }
 
 /** Says plainly who will be able to read, and whether the room is remembered. */
@@ -168,6 +174,7 @@ export function busy(joining) {
   join.disabled = joining;
   join.textContent = joining ? "Joining…" : "Join";
   $("give-up").hidden = !joining;
+  if (!joining && document.activeElement === document.body) join.focus(); // disabled, it had lost the focus
 }
 
 /** The server cannot be reached; the join goes on trying. */

@@ -109,6 +109,12 @@ export class Entries {
     this.dirty = this.list.length;
   }
 
+  /** Whether a message of one's own that is written now would stand under the name of the last one. */
+  endsWithOwn() {
+    const m = this.list.at(-1)?.message;
+    return m?.own === true && !m.mark && Math.abs(Date.now() - Date.parse(m.at)) < TOGETHER;
+  }
+
   /** @param {number} i */
   messageBefore(i) {
     while (--i >= 0) if (this.list[i].message) return this.list[i];

@@ -50,7 +50,8 @@ export class Log {
   constructor(view) {
     this.view = view;
     this.element = view.log;
-    this.element.replaceChildren(el("p", "empty", "Nothing has been said here yet.", el("br"), "Whoever opens the invite link can join in."), this.pending);
+    const nothing = el("div", "empty", el("p", "", "Nothing has been said here yet."), el("p", "", "Whoever opens the invite link can join in."));
+    this.element.replaceChildren(nothing, this.pending);
     this.entries = new Entries(this.element, this.pending);
     this.holes = new Holes(this);
     view.toEnd();
@@ -148,6 +149,7 @@ export class Log {
     this.view.keep(() => {
       change();
       this.entries.settle();
+      this.gather();
     });
     if (quiet) setTimeout(() => this.element.removeAttribute("aria-live"), 100);
   }
@@ -203,15 +205,32 @@ export class Log {
       retry: (key) => void room.retry(key).catch(() => {}),
       discard: (key) => room.discard(key),
     });
-    this.view.keep(() => (there ? there.replaceWith(line) : this.pending.append(line)));
+    this.view.keep(() => {
+      if (there) there.replaceWith(line);
+      else this.pending.append(line);
+      this.gather();
+    });
     this.waiting.set(m.key, line);
+  }
+
+  /** Those that wait stand under one name, as they will when they are sent. */
+  gather() {
+    let together = this.entries.endsWithOwn();
+    for (const line of this.pending.children) {
+      line.classList.toggle("together", together);
+      together = true;
+    }
   }
 
   /** @param {string} key */
   settled(key) {
     const line = this.waiting.get(key);
     this.waiting.delete(key);
-    if (line) this.view.keep(() => line.remove());
+    if (!line) return;
+    this.view.keep(() => {
+      line.remove();
+      this.gather();
+    });
   }
 
   /** Another log has begun, whose numbers do not compare with the old one's. */

@@ -2,11 +2,16 @@
 
 const root = document.documentElement;
 const NEXT = /** @type {Record<string, string>} */ ({ auto: "light", light: "dark", dark: "auto" });
-const NAMES = /** @type {Record<string, string>} */ ({ auto: "as the system", light: "light", dark: "dark" });
+const NAMES = /** @type {Record<string, string>} */ ({ auto: "automatic", light: "light", dark: "dark" });
 const switches = document.querySelectorAll("[data-theme-switch]");
+/** The browser's own bars around the page, with the colour that each has by the system's preference. */
+const bars = [...document.querySelectorAll("meta[name=theme-color]")].map((bar) => ({ bar, own: bar.getAttribute("content") ?? "" }));
 
 function draw() {
-  for (const one of switches) one.textContent = `Theme: ${NAMES[root.dataset.theme ?? "auto"]}`;
+  const theme = root.dataset.theme ?? "auto";
+  for (const one of switches) one.textContent = `Theme: ${NAMES[theme]}`;
+  const paper = getComputedStyle(root).backgroundColor;
+  for (const { bar, own } of bars) bar.setAttribute("content", theme === "auto" ? own : paper);
 }
 
 for (const one of switches) {
