@@ -29,7 +29,7 @@ import (
 
 // patience is how long a wait may take before it is a failure: far longer than any should on two
 // busy cores.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // secret is as good as any that the page makes up.
 const secret = "abcdefghijklmnopqrstuvwxyz"
@@ -50,11 +50,13 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 	for _, flag := range []string{
 		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "no-default-browser-check",
 		"disable-background-networking", "disable-component-update", "disable-sync", "disable-extensions",
+		"disable-dev-shm-usage", // a container's may be too small for it
 		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
-	options = append(options, chromedp.ExecPath(path), chromedp.WindowSize(1280, 800),
+	// The first start on a machine reads some hundred megabytes from its disk.
+	options = append(options, chromedp.ExecPath(path), chromedp.WindowSize(1280, 800), chromedp.WSURLReadTimeout(2*patience),
 		chromedp.Flag("host-resolver-rules", "MAP insecure.test 127.0.0.1"))
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, cancel := chromedp.NewContext(allocator)

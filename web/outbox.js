@@ -62,7 +62,7 @@ export const makeOutbox = (room) => {
 
   /** Makes a session this page's own: a reload frees its lock at once, a duplicated tab keeps it. @param {string} session */
   const claim = (session) => !locks || new Promise((resolve) => {
-    locks.request(`parley ${session}`, { signal: AbortSignal.timeout(300) }, () => {
+    locks.request(`parley ${session}`, { signal: AbortSignal.timeout(1_000) }, () => {
       resolve(true);
       return new Promise((done) => (release = () => done(0)));
     }).catch(() => resolve(false));

@@ -37,7 +37,7 @@ func TestScrollback(t *testing.T) {
 			await new Promise((loaded) => {
 				const seen = new MutationObserver(() => lines()[0] !== first && (seen.disconnect(), loaded()));
 				seen.observe(log, { childList: true });
-				setTimeout(loaded, 5_000);
+				setTimeout(loaded, 20_000);
 			});
 			worst = Math.max(worst, Math.abs(text.getBoundingClientRect().top - before));
 		}
