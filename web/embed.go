@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-//go:embed *.html *.css *.js *.d.ts *.svg *.webmanifest ui
+//go:embed *.html *.css *.js *.d.ts *.svg *.png *.webmanifest ui
 var files embed.FS
 
 // policy lets the page load what this server has, and connect to it; no inline
@@ -71,6 +71,7 @@ var types = map[string]string{
 	".js":          "text/javascript; charset=utf-8",
 	".ts":          "text/plain; charset=utf-8",
 	".svg":         "image/svg+xml",
+	".png":         "image/png",
 	".webmanifest": "application/manifest+json",
 }
 

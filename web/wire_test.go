@@ -222,6 +222,22 @@ func TestInstallable(t *testing.T) {
 	for _, problem := range manifest.Errors {
 		t.Errorf("the manifest: %s", problem.Message)
 	}
+	icons := eval[[]string](p, `fetch("manifest.webmanifest").then((answer) => answer.json()).then(({ icons }) => Promise.all(icons.map(async ({ src, sizes, type }) => {
+		const image = new Image();
+		image.src = src;
+		await image.decode();
+		const { headers } = await fetch(src);
+		const is = sizes === "any" ? sizes : image.naturalWidth + "x" + image.naturalHeight;
+		return headers.get("content-type") === type && is === sizes ? "" : src + " is " + headers.get("content-type") + ", " + is;
+	})))`)
+	for _, wrong := range icons {
+		if wrong != "" {
+			t.Errorf("the manifest's icon %s", wrong)
+		}
+	}
+	if home := eval[string](p, `document.querySelector("link[rel=apple-touch-icon]").href`); home != server.URL()+"/icon.png" {
+		t.Errorf("a phone's home screen gets %q", home)
+	}
 	result, err := chromedp.Call(ctx, chrome.GetInstallabilityErrors, cdp.Empty{})
 	p.do(err)
 	for _, problem := range result.InstallabilityErrors {
