@@ -14,7 +14,7 @@ let unread = 0;
 let title = "Parley";
 /** @type {AudioContext | undefined} */
 let audio;
-let played = 0;
+let played = -Infinity;
 
 /** @param {string} room "" at the door */
 export function entitle(room) {

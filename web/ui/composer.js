@@ -87,7 +87,8 @@ box.addEventListener("input", () => {
   room?.typing(box.value !== "");
 });
 box.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  // 229: Safari's way of saying that this Enter ended the composition of a letter.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
   send();
 });
