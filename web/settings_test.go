@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	chrome "github.com/chromedp/cdproto/page"
@@ -101,4 +102,62 @@ func TestEnterWhileComposing(t *testing.T) {
 	}
 	p.run(chromedp.KeyEvent("\r"))
 	p.sees("にほん")
+}
+
+// On a phone the invite link goes to the system's share sheet; where nothing can be done for the person, it is shown.
+func TestShareSheet(t *testing.T) {
+	server := memory(t)
+	p := newPage(t)
+	p.before(`
+		const media = window.matchMedia.bind(window);
+		window.matchMedia = (query) => (query.includes("coarse") ? { matches: true } : media(query));
+		navigator.share = async ({ url }) => {
+			if (window.denied) throw new DOMException("", window.denied);
+			window.shared = url;
+		};
+		if (navigator.clipboard) navigator.clipboard.writeText = async () => { throw new Error("no"); };
+		document.execCommand = () => false;`)
+	p.join(server.URL()+"/"+room, "Ann")
+	p.press("Copy invite link")
+	p.wait("the share sheet", "window.shared === location.href + "+quote(room))
+	// Closed without a choice: nothing is said.
+	eval[bool](p, `(window.denied = "AbortError", true)`)
+	p.press("Copy invite link")
+	if shown := p.look("textbox", "Invite link"); len(shown) != 0 {
+		t.Error("the link is shown to somebody who did not want it")
+	}
+	eval[bool](p, `(window.denied = "NotAllowedError", true)`)
+	p.press("Copy invite link")
+	if link := p.value("Invite link"); link != server.URL()+"/"+room {
+		t.Errorf("the link to copy by hand is %q", link)
+	}
+}
+
+// The page counts down what is left of a message, says when it is too long, and sends it only then when it is not.
+func TestCountdown(t *testing.T) {
+	server := memory(t, "--message-limit", "4096")
+	p := newPage(t)
+	p.join(server.URL()+"/#lobby", "Ann")
+	p.fill("Message", strings.Repeat("x", 100))
+	if left := p.look("alert", ""); len(left) != 0 {
+		t.Error("100 bytes are too many")
+	}
+	p.fill("Message", strings.Repeat("x", 4000))
+	p.wait("the countdown", `document.getElementById("left").textContent === "96 bytes left"`)
+	p.fill("Message", strings.Repeat("é", 2050))
+	if said := p.alert(); said != "This message is 4 bytes too long." {
+		t.Errorf("said %q", said)
+	}
+	p.press("Send")
+	if kept := p.value("Message"); len(kept) != 4100 {
+		t.Errorf("the box has %d bytes", len(kept))
+	}
+	p.fill("Message", strings.Repeat("é", 2048))
+	p.press("Send")
+	p.wait("sent", `document.querySelector("#log .state.sent") !== null`)
+
+	// With a secret, sealing takes its part of the limit.
+	p.join(server.URL()+"/"+room, "Ann")
+	p.fill("Message", strings.Repeat("x", 4000))
+	p.alert()
 }
