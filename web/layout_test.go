@@ -59,3 +59,27 @@ func TestNothingSticksOut(t *testing.T) {
 		}
 	}
 }
+
+// On a phone the people lie over the talk, and a touch beside them, or Escape, puts them away.
+func TestPeopleOnAPhone(t *testing.T) {
+	server := memory(t)
+	ann := newPage(t)
+	ann.run(chromedp.EmulateViewport(390, 844))
+	ann.join(server.URL()+"/#lobby", "Ann")
+	if lists := ann.look("list", "People"); len(lists) != 0 {
+		t.Error("the list is open unasked")
+	}
+	const closed = `document.getElementById("side").offsetParent === null`
+	ann.press("People: 1")
+	ann.find("list", "People")
+	ann.run(chromedp.MouseClickXY(20, 800)) // where the message box is, below
+	ann.wait("no list", closed)
+	ann.press("People: 1")
+	ann.find("list", "People")
+	eval[bool](ann, `(document.getElementById("people").focus(), true)`)
+	ann.run(chromedp.KeyEvent("\u001b"))
+	ann.wait("no list", closed)
+	if at := eval[string](ann, "document.activeElement.id"); at != "people-toggle" {
+		t.Errorf("the focus is at %q", at)
+	}
+}

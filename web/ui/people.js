@@ -105,6 +105,6 @@ side.addEventListener("keydown", (event) => {
   toggle.focus();
 });
 // On a narrow window the list lies over the messages: a touch beside it puts it away.
-$("log").addEventListener("pointerdown", () => wide.matches || showPeople(false));
+$("talk").addEventListener("pointerdown", () => wide.matches || showPeople(false));
 list.addEventListener("scroll", () => void draw(), { passive: true });
 new ResizeObserver(() => void draw()).observe(list);
