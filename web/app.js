@@ -9,16 +9,15 @@ import { address, tabPlace } from "./ui/stored.js";
 
 /** @type {Promise<typeof import("./ui/talk.js")> | undefined} */
 let talk;
-const loadTalk = () => (talk ??= import("./ui/talk.js"));
+const loadTalk = () =>
+  (talk ??= import("./ui/talk.js").catch((error) => {
+    talk = undefined; // the next time it is tried again
+    throw error;
+  }));
+/** @param {import("./ui/stored.js").Place} place */
+const unloaded = (place) => refused({ code: "disconnected", message: "" }, place);
 
-onEnter(async (place) => {
-  try {
-    await (await loadTalk()).join(place);
-  } catch {
-    talk = undefined;
-    refused({ code: "disconnected", message: "" }, place);
-  }
-});
+onEnter((place) => void loadTalk().then(({ join }) => join(place), () => unloaded(place)));
 for (const sign of ["input", "pointerdown"]) {
   $("door").addEventListener(sign, () => void loadTalk().catch(() => {}), { once: true, passive: true });
 }
@@ -37,7 +36,13 @@ const stored = tabPlace();
 const invited = invitedBy(location.hash);
 if (!invited && stored?.joined && stored.name) {
   const { name } = stored;
-  void loadTalk().then(({ rejoin }) => rejoin({ ...stored, name }));
+  loadTalk().then(
+    ({ rejoin }) => rejoin({ ...stored, name }),
+    () => {
+      invite(stored);
+      unloaded(stored);
+    },
+  );
 } else if (!invited) {
   if (stored) invite(stored);
   else propose();

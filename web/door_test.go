@@ -92,6 +92,31 @@ func TestServerThatCannotBeReached(t *testing.T) {
 	ann.inside() // it went on trying
 }
 
+// The room's part of the page did not come, at the door or when a room was loaded anew: said, and got when asked for again.
+func TestPartOfThePageIsLost(t *testing.T) {
+	server := memory(t)
+	relay := newRelay(t, server)
+	ann := newPage(t)
+	relay.lose("/ui/talk.js")
+	ann.goTo(relay.url + "/" + room)
+	ann.fill("Your name", "Ann")
+	ann.press("Join")
+	if said := ann.alert(); !strings.Contains(said, "cannot be reached") {
+		t.Errorf("said %q", said)
+	}
+	relay.lose("")
+	ann.press("Join")
+	ann.inside()
+	relay.lose("/ui/talk.js")
+	ann.run(chromedp.Reload())
+	if said := ann.alert(); !strings.Contains(said, "cannot be reached") {
+		t.Errorf("after a reload, said %q", said)
+	}
+	relay.lose("")
+	ann.press("Join")
+	ann.inside()
+}
+
 // Plain http on another name than localhost: no encryption there, and the page says so before anything is typed.
 func TestInsecureContext(t *testing.T) {
 	server := memory(t)

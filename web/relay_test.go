@@ -44,6 +44,7 @@ type relay struct {
 	sent     []string            // what pages sent, as it was on the wire
 	got      []string            // what pages were sent
 	away     bool                // /ws answers nobody
+	lost     string              // the path of a file that is not served
 	open     map[*websocket.Conn]bool
 }
 
@@ -57,7 +58,16 @@ func newRelay(t *testing.T, server *hubtest.Server) *relay {
 	files := httputil.NewSingleHostReverseProxy(target)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ws", func(w http.ResponseWriter, request *http.Request) { r.serve(w, request, server.WS()) })
-	mux.Handle("/", files)
+	mux.HandleFunc("/", func(w http.ResponseWriter, request *http.Request) {
+		r.mu.Lock()
+		lost := r.lost == request.URL.Path
+		r.mu.Unlock()
+		if lost {
+			http.Error(w, "lost", http.StatusBadGateway)
+			return
+		}
+		files.ServeHTTP(w, request)
+	})
 	front := httptest.NewServer(mux)
 	t.Cleanup(func() {
 		r.drop()
@@ -82,6 +92,13 @@ func (r *relay) leave(away bool) {
 	if away {
 		r.drop()
 	}
+}
+
+// lose stops serving the file of that path; "" serves all again.
+func (r *relay) lose(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = path
 }
 
 // drop ends the open connections without a close frame.
