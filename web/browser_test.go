@@ -193,9 +193,18 @@ func (p *page) wait(what, expression string) {
 	ctx, cancel := p.limited()
 	defer cancel()
 	poll := chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(patience))
-	if _, err := chromedp.Run(ctx, poll); err != nil {
+	_, err := chromedp.Run(ctx, poll)
+	for replaced(err) && ctx.Err() == nil {
+		_, err = chromedp.Run(ctx, poll)
+	}
+	if err != nil {
 		p.t.Fatalf("waiting for %s: %v\nthe page says:\n%s", what, err, p.text())
 	}
+}
+
+// replaced reports whether the browser had put another document in the place of the one that was asked.
+func replaced(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "Cannot find context with specified id")
 }
 
 // reloads does something after which the page loads itself anew, and waits for that.
