@@ -178,8 +178,8 @@ func (s *serveCmd) announce(logger *slog.Logger, addr net.Addr, log store.Log, o
 	if log.Durability() == "memory" {
 		logger.Info("messages are kept in memory only: they are gone when the server ends")
 	}
-	if origins.All() {
-		logger.Warn("pages of every origin may connect: --allow-origin is *")
+	if pattern := origins.All(); pattern != "" {
+		logger.Warn("pages of every origin may connect: --allow-origin is " + pattern)
 	}
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && (s.Rate == 0 || s.ConnsPerIP == 0) {
 		logger.Warn("listening on a public address without limits: consider --rate 20 --burst 40 --conns-per-ip 200")

@@ -12,9 +12,10 @@ import (
 
 func TestOrigins(t *testing.T) {
 	origins, err := ParseOrigins([]string{
-		"https://chat.example.org", "http://localhost:*", " https://*.example.net:8443", "https://own-port.example:443", "https://*:443"})
-	if err != nil {
-		t.Fatal(err)
+		"https://chat.example.org", "http://localhost:*", " https://*.example.net:8443", "https://own-port.example:443", "https://a*:443",
+		"http://[2001:db8::1]:*"})
+	if err != nil || origins.All() != "" {
+		t.Fatal(err, origins.All())
 	}
 	v := newVenue(t, Config{}, ServeOptions{Origins: origins})
 	own := strings.TrimSuffix(strings.TrimPrefix(v.url, "ws://"), "/ws")
@@ -38,6 +39,14 @@ func TestOrigins(t *testing.T) {
 		{"https://a.example.net", false},
 		{"https://own-port.example", true},
 		{"https://own-port.example:444", false},
+		{"https://a.evil.example:444", false},
+		{"http://[2001:db8::1]:5173", true},
+		{"http://[2001:db8::2]:5173", false},
+		{"https://evil@chat.example.org", false},
+		{"http://evil.example@" + own, false},
+		{"http://" + own + "/page", false},
+		{"https://evil.example/.example.net:8443", false},
+		{`https://evil.example\.example.net:8443`, false},
 		{"null", false},
 		{"", false},
 	} {
@@ -54,8 +63,13 @@ func TestOrigins(t *testing.T) {
 
 func TestEveryOrigin(t *testing.T) {
 	origins, err := ParseOrigins([]string{"*"})
-	if err != nil || !origins.All() {
-		t.Fatal(err)
+	if err != nil || origins.All() != "*" {
+		t.Fatal(err, origins.All())
+	}
+	for _, wide := range []string{"https://*", "*://*:*"} {
+		if origins, err := ParseOrigins([]string{"https://chat.example.org", wide}); err != nil || origins.All() != wide {
+			t.Errorf("%s does not count as every origin: %q, %v", wide, origins.All(), err)
+		}
 	}
 	v := newVenue(t, Config{}, ServeOptions{Origins: origins})
 	ws, _, err := v.dial(&websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://anywhere.example"}}})

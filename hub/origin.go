@@ -3,7 +3,6 @@ package hub
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 )
@@ -12,6 +11,7 @@ import (
 // The zero value allows the request's own host alone.
 type Origins struct {
 	all      bool
+	wide     string // the first pattern that lets in pages of every host
 	patterns []*regexp.Regexp
 }
 
@@ -22,12 +22,15 @@ func ParseOrigins(patterns []string) (Origins, error) {
 	for _, p := range patterns {
 		p = strings.TrimSpace(p)
 		if p == "*" {
-			o.all = true
+			o.all, o.wide = true, p
 			continue
 		}
-		scheme, host, ok := strings.Cut(p, "://")
-		if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?# ") {
+		_, host, ok := split(p)
+		if !ok {
 			return Origins{}, fmt.Errorf("origin %q is not scheme://host[:port] (no path; * stands for any run of characters)", p)
+		}
+		if name, _, _ := strings.Cut(host, ":"); strings.Trim(name, "*") == "" && o.wide == "" {
+			o.wide = p
 		}
 		expr := strings.ReplaceAll(regexp.QuoteMeta(plain(p)), `\*`, `.*`)
 		o.patterns = append(o.patterns, regexp.MustCompile("^"+expr+"$"))
@@ -35,8 +38,8 @@ func ParseOrigins(patterns []string) (Origins, error) {
 	return o, nil
 }
 
-// All reports whether every origin is allowed.
-func (o Origins) All() bool { return o.all }
+// All is the pattern that lets in pages of every host, "" when there is none.
+func (o Origins) All() string { return o.wide }
 
 // Allow reports whether a handshake may go on: one without an Origin header (no
 // browser), one from the request's own host, port included, and one on the list.
@@ -52,7 +55,11 @@ func (o Origins) Allow(r *http.Request) bool {
 		return true
 	}
 	origin := plain(values[0])
-	if u, err := url.Parse(origin); err == nil && u.Host != "" && sameHost(u, strings.ToLower(r.Host)) {
+	scheme, host, ok := split(origin)
+	if !ok {
+		return false
+	}
+	if sameHost(scheme, host, strings.ToLower(r.Host)) {
 		return true
 	}
 	for _, p := range o.patterns {
@@ -61,6 +68,13 @@ func (o Origins) Allow(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// split takes an origin apart. A browser sends nothing but a scheme, a host and
+// perhaps a port: whatever has a path or a user in it is none of its.
+func split(origin string) (scheme, host string, ok bool) {
+	scheme, host, ok = strings.Cut(origin, "://")
+	return scheme, host, ok && scheme != "" && host != "" && !strings.ContainsAny(host, `/?#@\ `)
 }
 
 // plain is an origin as a browser writes it: in lower case, without its scheme's own port.
@@ -104,7 +118,7 @@ var harmlessText = regexp.MustCompile(`^[A-Za-z0-9.:/\[\]_-]{1,200}$`)
 
 // sameHost compares an origin with a Host header; a browser leaves out the
 // scheme's own port in both, other clients may name it.
-func sameHost(origin *url.URL, host string) bool {
-	port := ownPorts[origin.Scheme]
-	return port != "" && origin.Host == strings.TrimSuffix(host, port)
+func sameHost(scheme, origin, host string) bool {
+	port := ownPorts[scheme]
+	return port != "" && origin == strings.TrimSuffix(host, port)
 }
