@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -109,7 +110,7 @@ func (g *guest) post(ctx context.Context, text string) error {
 func TestReload(t *testing.T) {
 	t.Parallel()
 	s := start(t, hubtest.Start(t, "--db", ""), "worker_shutdown_timeout 30s;", "worker_shutdown_timeout 1s;")
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	connect := func(ctx context.Context) (*hubtest.Conn, error) {
 		return hubtest.Connect(ctx, s.socket("/"), s.from(t, "127.0.0.1"))
@@ -124,9 +125,9 @@ func TestReload(t *testing.T) {
 	}
 
 	const last = "the last one"
-	read := make(chan error, 1)
+	read, back := make(chan error, 1), make(chan struct{})
 	go func() {
-		read <- bob.until(ctx, func() {}, func(hubtest.Frame) bool {
+		read <- bob.until(ctx, sync.OnceFunc(func() { close(back) }), func(hubtest.Frame) bool {
 			return slices.Contains(bob.seen, last)
 		})
 	}()
@@ -143,9 +144,13 @@ func TestReload(t *testing.T) {
 	s.Reload()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for ann.comes == 1 {
+	for bobs := back; ann.comes == 1 || bobs != nil; {
 		say(fmt.Sprintf("message %d", len(sent)))
-		<-tick.C
+		select {
+		case <-bobs: // his worker may end later than hers
+			bobs = nil
+		case <-tick.C:
+		}
 	}
 	say("after the reload")
 	say(last)
