@@ -66,7 +66,7 @@ func newMetrics(r prometheus.Registerer, queued func() float64) *Metrics {
 		messages:    counter("messages_received_total", "Room messages that the log was given."),
 		deliveries:  counter("deliveries_total", "Room messages put into members' queues."),
 		bytes:       counter("delivered_bytes_total", "Bytes of room messages put into members' queues."),
-		closes:      counters("connections_closed_total", "code", "Ended connections by the close code that ended them; none: the connection broke."),
+		closes:      counters("connections_closed_total", "code", "Ended connections by the close code that ended them; none: the connection broke; other: a code that the client made up."),
 		errors:      counters("errors_total", "code", "Requests answered with an error, by its code."),
 		resumes:     counters("resumes_total", "outcome", "Logins that asked for what they had missed, by what came of it: recovered, or the reason of the gap."),
 		limited:     counter("rate_limited_total", "Requests refused because they came too fast."),
@@ -104,10 +104,15 @@ func (h *Hub) countStep(took time.Duration) {
 	m.stepTime.Observe(took.Seconds())
 }
 
-// countClose notes the end of a connection.
+// countClose notes the end of a connection. A client may make up its code, but not
+// a metric for each.
 func (m *Metrics) countClose(code protocol.CloseCode) {
-	label := "none"
-	if code != 0 {
+	const reserved = 1016 // RFC 6455's codes end below
+	label := "other"
+	switch {
+	case code == 0:
+		label = "none"
+	case code < reserved || code.Reason() != "":
 		label = strconv.Itoa(int(code))
 	}
 	m.closes.WithLabelValues(label).Inc()

@@ -61,28 +61,33 @@ func TestMetrics(t *testing.T) {
 	s.h.slow = append(s.h.slow, bob)
 	s.do(disconnected{c: s.clients["eve"], code: protocol.CloseNormal, goodbye: true})
 	s.do(disconnected{c: bob, code: protocol.CloseTryLater})
+	for code := range protocol.CloseCode(2) {
+		s.connect("eve")
+		s.do(disconnected{c: s.clients["eve"], code: 3000 + code})
+	}
 	s.h.countStep(time.Millisecond)
 
 	got := readings(t, registry)
 	for name, want := range map[string]float64{
-		"parley_connections":                   1,
-		"parley_users":                         2,
-		"parley_rooms":                         1,
-		"parley_messages_received_total":       4,
-		"parley_deliveries_total":              6,
-		"parley_connections_closed_total 1000": 1,
-		"parley_connections_closed_total 1013": 1,
-		"parley_errors_total not_logged_in":    1,
-		"parley_errors_total bad_envelope":     1,
-		"parley_errors_total rate_limited":     1,
-		"parley_errors_total unavailable":      2,
-		"parley_rate_limited_total":            1,
-		"parley_resumes_total recovered":       2,
-		"parley_slow_consumers_total":          1,
-		"parley_queue_bytes":                   0,
-		"parley_ack_seconds":                   5,
-		"parley_log_append_seconds":            5,
-		"parley_hub_step_seconds":              1,
+		"parley_connections":                    1,
+		"parley_users":                          2,
+		"parley_rooms":                          1,
+		"parley_messages_received_total":        4,
+		"parley_deliveries_total":               6,
+		"parley_connections_closed_total 1000":  1,
+		"parley_connections_closed_total 1013":  1,
+		"parley_connections_closed_total other": 2,
+		"parley_errors_total not_logged_in":     1,
+		"parley_errors_total bad_envelope":      1,
+		"parley_errors_total rate_limited":      1,
+		"parley_errors_total unavailable":       2,
+		"parley_rate_limited_total":             1,
+		"parley_resumes_total recovered":        2,
+		"parley_slow_consumers_total":           1,
+		"parley_queue_bytes":                    0,
+		"parley_ack_seconds":                    5,
+		"parley_log_append_seconds":             5,
+		"parley_hub_step_seconds":               1,
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
