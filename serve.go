@@ -47,7 +47,7 @@ type serveCmd struct {
 	ConnsPerIP   int           `group:"Limits, off at 0" name:"conns-per-ip" default:"0" placeholder:"N" help:"Connections an address at most; of IPv6 a /64 counts as one (${default})."`
 	NewPerIP     int           `group:"Limits, off at 0" name:"new-conns-per-ip" default:"0" placeholder:"N" help:"New connections an address and minute at most (${default})."`
 	TokenSecret  string        `group:"Tokens" placeholder:"SECRET" help:"Require tokens (JWT) that are signed with this secret (HS256), 32 bytes at the least. Better in PARLEY_TOKEN_SECRET than on the command line."`
-	TokenJWKS    string        `group:"Tokens" name:"token-jwks" placeholder:"URL|FILE" help:"Require tokens that are signed with a key of this key set (RS256, ES256, EdDSA)."`
+	TokenJWKS    string        `group:"Tokens" name:"token-jwks" placeholder:"URL|FILE" help:"Require tokens that are signed with a key of this key set (RS256 to RS512, ES256 to ES512, EdDSA)."`
 	tlsFlags     `group:"HTTPS"`
 	Admin        string `group:"Operation" placeholder:"HOST:PORT" help:"Serve /metrics, /readyz, /debug/pprof and DELETE /rooms/{room} here; keep it private (off)."`
 	logFlags     `group:"Operation"`

@@ -99,7 +99,7 @@ func (h *Hub) decode(c *client, frame []byte) (received, error) {
 func (h *Hub) parse(ev received, env protocol.Envelope) received {
 	ev.req, ev.err = h.parser.Parse(env)
 	if login, ok := ev.req.(*protocol.Login); ok && h.cfg.Tokens != nil {
-		ev.grant, ev.err = h.cfg.Tokens.admit(login)
+		ev.grant, ev.err = h.cfg.Tokens.admit(login, h.logger)
 	}
 	return ev
 }

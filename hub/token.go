@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
@@ -22,11 +23,12 @@ import (
 )
 
 // Tokens checks the JSON Web Tokens (RFC 7519) of logins. The algorithms are
-// pinned by the kind of key: HS256 for a shared secret; RS256, ES256 and EdDSA for
-// a key set (RFC 7517). The clocks may differ by 30 seconds.
+// pinned by the kind of key: HS256 for a shared secret; RS256, ES256, their longer
+// kin and EdDSA for a key set (RFC 7517). The clocks may differ by 30 seconds.
 type Tokens struct {
 	keys   jwt.Keyfunc
 	parser *jwt.Parser
+	set    jwkset.Storage // nil for a shared secret
 }
 
 // Claims are what a token says (PROTOCOL.md section 3, tokens).
@@ -60,7 +62,7 @@ const MinTokenSecret = 32
 const clockSkew = 30 * time.Second
 
 func newTokens(keys jwt.Keyfunc, algorithms ...string) *Tokens {
-	return &Tokens{keys, jwt.NewParser(
+	return &Tokens{keys: keys, parser: jwt.NewParser(
 		jwt.WithValidMethods(algorithms), jwt.WithLeeway(clockSkew), jwt.WithExpirationRequired())}
 }
 
@@ -90,7 +92,10 @@ func KeySetTokens(ctx context.Context, source string, logger *slog.Logger) (*Tok
 		RefreshUnknownKID: rate.NewLimiter(rate.Every(keysAnew), 1),
 		RefreshErrorHandlerFunc: func(string) func(context.Context, error) {
 			return func(_ context.Context, err error) {
-				logger.Error("the key set cannot be read again; what was read before counts", "error", err)
+				if u, ok := errors.AsType[*url.Error](err); ok {
+					err = u.Err // without the address, in which there may be a password
+				}
+				logger.Error("the key set cannot be read; what was read of it before counts", "error", err)
 			}
 		},
 	}
@@ -108,7 +113,9 @@ func KeySetTokens(ctx context.Context, source string, logger *slog.Logger) (*Tok
 	if err != nil {
 		return nil, fmt.Errorf("the key set cannot be read: %w", err)
 	}
-	return newTokens(keys.Keyfunc, "RS256", "ES256", "EdDSA"), nil
+	t := newTokens(keys.Keyfunc, "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "EdDSA")
+	t.set = keys.Storage()
+	return t, nil
 }
 
 func checkKeys(file string) error {
@@ -135,20 +142,28 @@ type grant struct {
 	moderator bool
 }
 
-// errToken is all that anybody is told of a bad token.
-var errToken = errors.New("hub: bad token")
+// errNoKeys: no token can be told to be good or bad, since the key set was never read.
+var errNoKeys = errors.New("hub: no key set yet")
 
 // check verifies a token. It may block, when a key must be fetched; the hub's
 // goroutine never calls it.
 func (t *Tokens) check(token string) (*grant, error) {
 	var c Claims
-	if _, err := t.parser.ParseWithClaims(token, &c, t.keys); err != nil {
-		return nil, errToken
+	parsed, err := t.parser.ParseWithClaims(token, &c, t.keys)
+	if (errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, jwt.ErrTokenUnverifiable)) && t.nameless(parsed) {
+		c = Claims{}
+		_, err = t.parser.ParseWithClaims(token, &c, t.keys)
+	}
+	if err != nil {
+		if t.empty() && token != "" {
+			err = errNoKeys
+		}
+		return nil, err
 	}
 	name := protocol.PrepareName(c.Name)
 	nick, err := protocol.Nickname(name)
 	if err != nil {
-		return nil, errToken
+		return nil, err
 	}
 	return &grant{
 		name: name, nick: nick, rooms: c.Rooms,
@@ -157,11 +172,36 @@ func (t *Tokens) check(token string) (*grant, error) {
 	}, nil
 }
 
+// nameless reports whether a token whose key was not found does not name it, and has
+// the set read again, as the library does for a name that it does not know.
+func (t *Tokens) nameless(token *jwt.Token) bool {
+	if t.set == nil || token == nil || token.Header["kid"] != nil {
+		return false
+	}
+	const nobody = "\x00" // the name of no key
+	_, _ = t.set.KeyRead(context.Background(), nobody)
+	return true
+}
+
+// empty reports whether there is a key set, and no key of it.
+func (t *Tokens) empty() bool {
+	if t.set == nil {
+		return false
+	}
+	all, err := t.set.KeyReadAll(context.Background())
+	return err == nil && len(all) == 0
+}
+
 // admit is what a login's token makes of it: the grant, nil when the token is not
-// good, and the name that it fixes. Another name sent is invalid (section 3).
-func (t *Tokens) admit(login *protocol.Login) (*grant, *protocol.Error) {
+// good, and the name that it fixes. Another name sent is invalid (section 3). Why a
+// token is not good is for the operator who looks for it, and for nobody else.
+func (t *Tokens) admit(login *protocol.Login, logger *slog.Logger) (*grant, *protocol.Error) {
 	g, err := t.check(login.Token)
 	if err != nil {
+		logger.Debug("a login's token is not good", "error", err)
+		if err == errNoKeys {
+			return nil, protocol.NewError(protocol.CodeUnavailable)
+		}
 		return nil, nil
 	}
 	if login.Name != "" && login.Name != g.name {

@@ -1,15 +1,7 @@
 package hub
 
 import (
-	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -150,94 +142,6 @@ func TestTokenExpiresUnlessRenewed(t *testing.T) {
 	}
 	if s.h.rooms["lobby"].count != 1 {
 		t.Error("no grace after 4401")
-	}
-}
-
-// keySet writes a set of one new key to file, and returns the key and a token that it signed.
-func keySet(t *testing.T, file, kid string) (public ed25519.PublicKey, signed string) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := json.Marshal(map[string]any{"keys": []map[string]string{{
-		"kty": "OKP", "crv": "Ed25519", "kid": kid, "alg": "EdDSA", "use": "sig",
-		"x": base64.RawURLEncoding.EncodeToString(public),
-	}}})
-	if err == nil {
-		err = os.WriteFile(file, set, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims("Ann", time.Now().Add(time.Hour), "*"))
-	token.Header["kid"] = kid
-	if signed, err = token.SignedString(private); err != nil {
-		t.Fatal(err)
-	}
-	return public, signed
-}
-
-// A new key counts as soon as somebody shows it, the one that it replaced no more, wherever the set comes from.
-func TestKeySetsAreReadAgain(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "the keys.json")
-	_, old := keySet(t, file, "one")
-	site := httptest.NewServer(http.FileServer(http.Dir(dir)))
-	defer site.Close()
-	var all []*Tokens
-	for _, source := range []string{file, site.URL + "/the%20keys.json"} {
-		tokens, err := KeySetTokens(t.Context(), source, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if g, err := tokens.check(old); err != nil || g.name != "Ann" || !g.opens("any") {
-			t.Error(source, g, err)
-		}
-		all = append(all, tokens)
-	}
-	_, fresh := keySet(t, file, "two")
-	for i, tokens := range all {
-		if _, err := tokens.check(fresh); err != nil {
-			t.Error(i, "does not know the new key")
-		}
-		if _, err := tokens.check(old); err == nil {
-			t.Error(i, "still knows the old key")
-		}
-	}
-}
-
-func TestKeySetTokens(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "keys.json")
-	public, _ := keySet(t, file, "one")
-	tokens, err := KeySetTokens(t.Context(), file, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The public key taken for a shared secret: the classic confusion.
-	confused := jwt.NewWithClaims(jwt.SigningMethodHS256, claims("Ann", time.Now().Add(time.Hour), "*"))
-	confused.Header["kid"] = "one"
-	signed, err := confused.SignedString([]byte(public))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tokens.check(signed); err == nil {
-		t.Error("took an HS256 token against a key set")
-	}
-	for name, text := range map[string]string{"empty.json": `{"keys":[]}`, "rubbish.json": "rubbish"} {
-		bad := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(bad, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := KeySetTokens(t.Context(), bad, slog.New(slog.DiscardHandler)); err == nil {
-			t.Error("no error for", name)
-		}
-	}
-	if _, err := KeySetTokens(t.Context(), filepath.Join(t.TempDir(), "none"), slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("no error for a key set that is not there")
-	}
-	if _, err := SecretTokens("short"); err == nil {
-		t.Error("took a short secret")
 	}
 }
 
