@@ -287,7 +287,13 @@ func TestTrustedProxies(t *testing.T) {
 // A refused origin is logged with what to add; an unknown proxy's header with the
 // flag that would trust it.
 func TestHandshakeWarnings(t *testing.T) {
-	s := start(t, "--trusted-proxy", "192.0.2.1")
+	for _, trusted := range []string{"192.0.2.1", ""} {
+		t.Run("trusting "+trusted, func(t *testing.T) { handshakeWarnings(t, trusted) })
+	}
+}
+
+func handshakeWarnings(t *testing.T, trusted string) {
+	s := start(t, "--trusted-proxy="+trusted)
 	dial := func(header http.Header) int {
 		_, resp, err := websocket.Dial(t.Context(), "ws://"+s.addr+"/ws", &websocket.DialOptions{HTTPHeader: header})
 		if err == nil {

@@ -34,17 +34,17 @@ func trustedProxies(list []string) ([]netip.Prefix, error) {
 // proxy names in X-Forwarded-For. Somebody else's header is ignored, and the first
 // one is warned about, since it may be a proxy that the operator forgot to name.
 func clientIP(logger *slog.Logger, trusted []netip.Prefix) func(http.Handler) http.Handler {
-	if len(trusted) == 0 {
-		return middleware.ClientIPFromRemoteAddr
+	find := middleware.ClientIPFromRemoteAddr
+	if len(trusted) > 0 {
+		nets := make([]string, len(trusted))
+		for i, p := range trusted {
+			nets[i] = p.String()
+		}
+		find = middleware.ClientIPFromXFF(nets...)
 	}
-	nets := make([]string, len(trusted))
-	for i, p := range trusted {
-		nets[i] = p.String()
-	}
-	fromHeader := middleware.ClientIPFromXFF(nets...)
 	var once sync.Once
 	return func(next http.Handler) http.Handler {
-		next = fromHeader(next)
+		next = find(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("X-Forwarded-For") != "" {
 				if peer := peerOf(r); !contains(trusted, peer) {
