@@ -21,13 +21,14 @@ func listen(addr, flag string) (net.Listener, error) {
 	return l, nil
 }
 
-// newServer is an HTTP server that no slow client holds up. It sets no timeout on
-// what a handler writes, since connections that were upgraded are its own no more.
+// newServer is an HTTP server that no slow client holds up, whether it is slow to ask or to read. Connections that are
+// upgraded are its own no more, and lose its timeouts.
 func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(httpErrors{logger}, "", 0),

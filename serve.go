@@ -166,7 +166,12 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 		if err != nil {
 			return errors.Join(err, log.Close())
 		}
-		parts = append(parts, part{newServer(admin(h, log, metrics), logger), private})
+		operators := newServer(admin(h, log, metrics), logger)
+		operators.WriteTimeout = 0 // a profile takes as long as it was asked to
+		parts = append(parts, part{operators, private})
+		if exposed(private.Addr()) {
+			logger.Warn("--admin asks for no password: see that only you reach it", "address", private.Addr().String())
+		}
 	}
 	s.announce(logger, listener.Addr(), log, origins)
 	return serve(ctx, logger, parts, h, log)
@@ -181,12 +186,18 @@ func (s *serveCmd) announce(logger *slog.Logger, addr net.Addr, log store.Log, o
 	if pattern := origins.All(); pattern != "" {
 		logger.Warn("pages of every origin may connect: --allow-origin is " + pattern)
 	}
-	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && (s.Rate == 0 || s.ConnsPerIP == 0) {
+	if exposed(addr) && (s.Rate == 0 || s.ConnsPerIP == 0) {
 		logger.Warn("listening on a public address without limits: consider --rate 20 --burst 40 --conns-per-ip 200")
 	}
 	if files := openFiles(); s.MaxConns >= files {
 		logger.Warn(fmt.Sprintf("--max-conns %d is more than the limit of open files, %d, allows: raise that (ulimit -n, LimitNOFILE)", s.MaxConns, files))
 	}
+}
+
+// exposed tells whether other machines may reach the address.
+func exposed(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback()
 }
 
 // tokens is what checks logins, nil when they need no token.
