@@ -67,8 +67,8 @@ func (d *doctor) problem(name, change, found string, args ...any) {
 	d.checks = append(d.checks, Check{Name: name, Status: Problem, Found: fmt.Sprintf(found, args...), Change: change})
 }
 
-// Examine looks at the server at address: https://chat.example.com, https://example.com/chat/. It fails only when the
-// address is none.
+// Examine looks at the server at address: https://chat.example.com, https://example.com/chat/, or its socket's,
+// wss://chat.example.com/ws. It fails only when the address is none.
 func Examine(ctx context.Context, address string, opts Options) ([]Check, error) {
 	base, err := parse(address)
 	if err != nil {
@@ -104,7 +104,11 @@ func parse(address string) (*url.URL, error) {
 		address = "https://" + address
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	if err == nil && (u.Scheme == "ws" || u.Scheme == "wss") { // the page is beside the socket
+		u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1)
+		u.Path = strings.TrimSuffix(u.Path, "ws")
+	}
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("%q is no address of a page, as in https://chat.example.com or https://example.com/chat/", address)
 	}
 	u.RawQuery, u.Fragment, u.User = "", "", nil
@@ -242,7 +246,8 @@ func (d *doctor) distrust(ctx context.Context, err error) (found, change string,
 	case errors.As(err, &unknown):
 		return d.stranger(ctx), "ssl_certificate with the whole chain (certbot's fullchain.pem) from an authority that browsers know", true
 	case errors.As(err, &plain):
-		return "the port does not speak TLS", "listen " + strings.TrimPrefix(d.addr(), d.base.Hostname()+":") + " ssl;", false
+		_, port, _ := net.SplitHostPort(d.addr())
+		return "the port does not speak TLS", "listen " + port + " ssl; (or, to try it on one machine, http:// in the address)", false
 	case strings.Contains(err.Error(), "no application protocol"):
 		return "the port speaks HTTP/2 only; browsers open a WebSocket over HTTP/1.1", "let it speak http/1.1 too (ALPN h2,http/1.1)", true
 	}

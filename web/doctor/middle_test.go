@@ -91,24 +91,27 @@ func upgraded(then func(chunk []byte) ([]byte, bool)) func([]byte) ([]byte, bool
 
 func TestMiddlemen(t *testing.T) {
 	t.Parallel()
-	server := hubtest.Start(t, "--db", "", "--ping-interval", "1s")
+	// The one gives up the silent long after the doctor has, the other long before.
+	patient := hubtest.Start(t, "--db", "")
+	quick := hubtest.Start(t, "--db", "", "--ping-interval", "500ms")
 	for _, test := range []struct {
-		name  string
-		each  func() middleman
-		check string
-		found string // its beginning
+		name   string
+		server *hubtest.Server
+		each   func() middleman
+		check  string
+		found  string // its beginning
 	}{
-		{"holds back", func() middleman {
+		{"holds back", patient, func() middleman {
 			return middleman{pass, upgraded(func([]byte) ([]byte, bool) { return nil, true })}
 		}, "socket", "the connection is made, but nothing that the server sends comes through: no answer in time"},
-		{"cuts at 64 KiB", func() middleman {
+		{"cuts at 64 KiB", patient, func() middleman {
 			left := 64 << 10
 			return middleman{upgraded(func(chunk []byte) ([]byte, bool) {
 				left -= len(chunk)
 				return chunk, left > 0
 			}), pass}
 		}, "size", "a frame of 98304 bytes does not come through: the connection was cut"},
-		{"swallows pings", func() middleman {
+		{"swallows pings", quick, func() middleman {
 			return middleman{pass, upgraded(func(chunk []byte) ([]byte, bool) {
 				const ping = 0x89
 				if len(chunk) > 0 && chunk[0] == ping {
@@ -116,12 +119,12 @@ func TestMiddlemen(t *testing.T) {
 				}
 				return chunk, true
 			})}
-		}, "silence", "the server's pings, each 1s, do not come through: silent connections end after "},
+		}, "silence", "the server's pings, each 500ms, do not come through: silent connections end after "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			checks, err := doctor.Examine(t.Context(), listen(t, server.Addr(), test.each),
-				doctor.Options{Wait: 10 * time.Second, Patience: 2 * time.Second})
+			checks, err := doctor.Examine(t.Context(), listen(t, test.server.Addr(), test.each),
+				doctor.Options{Wait: 10 * time.Second, Patience: 5 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}

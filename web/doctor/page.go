@@ -24,6 +24,9 @@ func (d *doctor) page(ctx context.Context) {
 	case page.StatusCode >= http.StatusInternalServerError:
 		d.problem("page", upstreamChange, "the proxy does not reach the server: %s", page.Status)
 		return
+	case page.StatusCode == http.StatusUpgradeRequired:
+		d.problem("page", "the page's address in place of the socket's: without ws at its end", "%s is the socket and no page", d.base)
+		return
 	case page.StatusCode != http.StatusOK:
 		d.problem("page", "location with proxy_pass to the server for this path", "%s: %s", d.base, page.Status)
 		return
