@@ -1,9 +1,13 @@
 package hub
 
 import (
+	"bytes"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -100,6 +104,28 @@ func TestRefusal(t *testing.T) {
 			t.Errorf("%.20s: %s", tt.origin, got)
 		}
 	}
+}
+
+// Refused pages fill no log.
+func TestRefusalsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		v := newPipeVenue(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, ServeOptions{})
+		for range 100 {
+			if _, _, err := v.dial(&websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://evil.example"}}}); err == nil {
+				t.Fatal("not refused")
+			}
+		}
+		time.Sleep(time.Second) // on a clock that does not wait
+		if _, _, err := v.dial(&websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://late.example"}}}); err == nil {
+			t.Fatal("not refused")
+		}
+		synctest.Wait()
+		told := func(host string) int { return strings.Count(log.String(), `refused origin \"https://`+host) }
+		if early, late := told("evil"), told("late"); early != 10 || late != 1 {
+			t.Errorf("told %d of 100 at once, and %d times of one later", early, late)
+		}
+	})
 }
 
 func TestSubprotocol(t *testing.T) {

@@ -34,10 +34,11 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 		clientIP = remoteAddr
 	}
 	h.gate.perIP, h.gate.newPerIP, h.gate.most = opts.ConnsPerIP, opts.NewPerIP, opts.MaxConns
+	tell := rate.Sometimes{First: 10, Interval: time.Second} // a page that is not allowed in tries again and again
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !opts.Origins.Allow(r) {
 			h.metrics.refused.WithLabelValues("origin").Inc()
-			h.logger.Warn(refusal(r))
+			tell.Do(func() { h.logger.Warn(refusal(r)) })
 			http.Error(w, "This origin is not allowed.", http.StatusForbidden)
 			return
 		}
