@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/url"
-	"strings"
 	"time"
 
 	"parley/hub"
@@ -30,15 +28,7 @@ func (n *natsFlags) check() error {
 	if n.NATSLease < time.Second {
 		return errors.New("--nats-lease must be 1s at the least")
 	}
-	for address := range strings.SplitSeq(n.NATS, ",") {
-		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
-			address = "nats://" + address
-		}
-		if u, err := url.Parse(address); err != nil || u.Host == "" && n.NATS != "" { // err tells all of it, the password too
-			return errors.New("--nats is not one or several addresses, as in nats://a:4222,b:4222")
-		}
-	}
-	return nil
+	return checkNATS(n.NATS)
 }
 
 // openStore opens the log, and puts it and its directory into the hub's configuration.
