@@ -79,7 +79,7 @@ func (s *serveCmd) Validate() error {
 		return fmt.Errorf("--addr %q is not HOST:PORT, as in :8080 or 127.0.0.1:8080", s.Addr)
 	}
 	if _, _, err := net.SplitHostPort(s.Admin); err != nil && s.Admin != "" {
-		return fmt.Errorf("--admin %q is not HOST:PORT, as in 127.0.0.1:9090", s.Admin)
+		return fmt.Errorf("--admin %q is not HOST:PORT, as in 127.0.0.1:8081", s.Admin)
 	}
 	if err := cmp.Or(
 		positive("history", s.History > 0),
