@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/pprof"
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,6 +49,10 @@ func admin(h *hub.Hub, log store.Log, metrics *prometheus.Registry) http.Handler
 			return
 		}
 		room := protocol.PrepareName(name)
+		if n := utf8.RuneCountInString(room); n < 1 || n > protocol.MaxRoom || strings.ContainsFunc(room, unicode.IsControl) {
+			http.Error(w, fmt.Sprintf("the name of a room has 1 to %d characters", protocol.MaxRoom), http.StatusBadRequest)
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
 		defer cancel()
 		if err := h.RemoveRoom(ctx, room); err != nil {

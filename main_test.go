@@ -215,6 +215,11 @@ func TestServe(t *testing.T) {
 			break
 		}
 	}
+	for _, name := range []string{"", "%20", "a%00b", strings.Repeat("x", 65)} {
+		if resp, body := get(t, http.MethodDelete, admin+"/rooms/"+name); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("DELETE /rooms/%s: %s %s", name, resp.Status, body)
+		}
+	}
 	if resp, body := get(t, http.MethodDelete, admin+"/rooms/a%20room%2Fwith%20a%20slash"); resp.StatusCode != http.StatusNoContent {
 		t.Error("DELETE /rooms:", resp.Status, body)
 	}
