@@ -134,7 +134,7 @@ func (r *reader) end(err error) {
 	_ = r.ws.CloseNow() // else the library's finalizer, which stands in a cycle, would keep it for good
 	r.hub.gate.leave(c.addr)
 	r.hub.logger.Info("connection ended", "id", c.id, "address", c.addr.String(), "by", by, "code", int(ev.code),
-		"reason", ev.code.Reason(), "after", time.Since(r.since).Round(time.Millisecond).String())
+		"reason", reason(ev.code, err), "after", time.Since(r.since).Round(time.Millisecond).String())
 	r.hub.post(ev)
 }
 
