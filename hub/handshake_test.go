@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"bytes"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -109,7 +108,7 @@ func TestRefusal(t *testing.T) {
 // Refused pages fill no log.
 func TestRefusalsAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log notes
 		v := newPipeVenue(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, ServeOptions{})
 		for range 100 {
 			if _, _, err := v.dial(&websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://evil.example"}}}); err == nil {
@@ -121,8 +120,9 @@ func TestRefusalsAreTold(t *testing.T) {
 			t.Fatal("not refused")
 		}
 		synctest.Wait()
+		text := log.take()
 		told := func(host string) (lines int) {
-			for line := range strings.Lines(log.String()) {
+			for line := range strings.Lines(text) {
 				if strings.Contains(line, "refused origin") && strings.Contains(line, host) {
 					lines++
 				}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,10 +12,30 @@ import (
 	"github.com/coder/websocket"
 )
 
+// notes is a log that is read while it is written.
+type notes struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (n *notes) Write(line []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.text.Write(line)
+}
+
+// take is what was written since the last time.
+func (n *notes) take() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	defer n.text.Reset()
+	return n.text.String()
+}
+
 // The log has a line for each connection's end, with why and how long.
 func TestEndsAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log notes
 		v := newPipeVenue(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, ServeOptions{})
 		for _, tt := range []struct {
 			end  func(*guest)
@@ -27,10 +48,10 @@ func TestEndsAreTold(t *testing.T) {
 			{func(g *guest) { _ = g.ws.Write(t.Context(), websocket.MessageBinary, nil); g.closed() }, `by=server code=1003 reason="send text messages, not binary ones" after=0s`},
 		} {
 			g := v.connect()
-			log.Reset()
+			log.take()
 			tt.end(g)
 			synctest.Wait()
-			if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="connection ended" id=`) || !strings.Contains(got, tt.want) {
+			if got := log.take(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="connection ended" id=`) || !strings.Contains(got, tt.want) {
 				t.Errorf("want %s, got\n%s", tt.want, got)
 			}
 		}
