@@ -158,9 +158,15 @@ func TestSubprotocol(t *testing.T) {
 func TestFull(t *testing.T) {
 	for name, opts := range map[string]ServeOptions{"an address": {ConnsPerIP: 2}, "in all": {MaxConns: 2}} {
 		t.Run(name, func(t *testing.T) {
-			v := newVenue(t, Config{}, opts)
+			var log notes
+			v := newVenue(t, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}, opts)
 			first, second := v.connect(), v.connect()
-			v.knock().wantClosed(protocol.CloseTryLater)
+			for range 2 {
+				v.knock().wantClosed(protocol.CloseTryLater)
+			}
+			if told := strings.Count(log.take(), "full: newcomers are sent away"); told != min(1, opts.MaxConns) {
+				t.Errorf("told %d times", told)
+			}
 			_ = first.ws.Close(websocket.StatusNormalClosure, "")
 			for {
 				// The place is free when the server has seen the end of the first.

@@ -35,6 +35,7 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 	}
 	h.gate.perIP, h.gate.newPerIP, h.gate.most = opts.ConnsPerIP, opts.NewPerIP, opts.MaxConns
 	tell := rate.Sometimes{First: 10, Interval: time.Second} // a page that is not allowed in tries again and again
+	tellFull := rate.Sometimes{First: 1, Interval: time.Minute}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !opts.Origins.Allow(r) {
 			h.metrics.refused.WithLabelValues("origin").Inc()
@@ -59,6 +60,9 @@ func (h *Hub) Handler(opts ServeOptions) http.Handler {
 		}
 		if code, why := h.gate.enter(addr, time.Now()); code != 0 {
 			h.metrics.refused.WithLabelValues(why).Inc()
+			if why == "full" {
+				tellFull.Do(func() { h.logger.Warn("full: newcomers are sent away", "connections", opts.MaxConns) })
+			}
 			go func() {
 				_ = refuse(in.o, ws, code)
 				in.o.finish()
