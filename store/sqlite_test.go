@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -217,6 +218,41 @@ func TestFullDisk(t *testing.T) {
 		r.reopen(t)
 		if st := r.claim(t, "locked"); !st.Known || string(st.Lock) != string(access) {
 			t.Errorf("the lock told on the full disk: %+v", st)
+		}
+	})
+}
+
+// TestMarkAboveTheNumbers: a room removed on a full disk leaves a mark above every number that is stored; none is given
+// below it after a restart.
+func TestMarkAboveTheNumbers(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, drivers[1], dir, Options{})
+		defer func() { r.close(t) }()
+		r.say(t, "a", "ann", "", "before")
+		r.say(t, "b", "ann", "", "before")
+		s := r.store.(*SQLite)
+		if _, err := s.writer.conn.ExecContext(t.Context(), "PRAGMA max_page_count = 1"); err != nil {
+			t.Fatal(err)
+		}
+		r.mu.Lock() // the writer waits for us with its first report: what comes then is one group
+		for i, size := range []int{1, 1, 500_000} {
+			r.send(t, Message{Room: "b", Nick: "ann", Body: strings.Repeat("x", size)})
+			for taken := i > 0; !taken; runtime.Gosched() {
+				s.mu.Lock()
+				taken = len(s.queue) == 0
+				s.mu.Unlock()
+			}
+		}
+		r.mu.Unlock()
+		r.settle()
+		mark := r.remove(t, "a")
+		r.reopen(t)
+		if out := r.say(t, "c", "ann", "", "after"); out.Seq <= mark {
+			t.Errorf("seq %d, below the mark %d", out.Seq, mark)
+		}
+		if s := r.claim(t, "c"); bodies(s.Recent) != "after" || s.Dropped >= s.Seq {
+			t.Errorf("of a room made since: %+v", s)
 		}
 	})
 }

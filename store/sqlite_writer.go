@@ -68,8 +68,10 @@ func openWriter(ctx context.Context, s *SQLite, path string) (_ *writer, err err
 		return nil, err
 	}
 	w.closers = append(w.closers, closeStatements)
-	err = w.conn.QueryRowContext(ctx, `SELECT epoch, ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0)
-		FROM log`).Scan(&s.epoch, &w.seq)
+	// A mark may be above every number that is stored: of a room that was removed after a group had failed. What came
+	// next below it would count as dropped.
+	err = w.conn.QueryRowContext(ctx, `SELECT epoch, max(dropped, ifnull((SELECT max(dropped) FROM rooms), 0),
+		ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'messages'), 0)) FROM log`).Scan(&s.epoch, &w.seq)
 	if err != nil {
 		return nil, err
 	}
