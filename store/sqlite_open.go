@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"modernc.org/sqlite"
@@ -180,6 +182,10 @@ func explain(err error) error {
 	switch {
 	case advice != "":
 		return fmt.Errorf("%s (%w)", advice, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return errors.New("its directory is not there: make it, or choose another file")
+	case errors.As(err, &path) && errors.Is(path.Err, syscall.EISDIR):
+		return errors.New("it is a directory: choose a file")
 	case errors.As(err, &path):
 		return fmt.Errorf("cannot open it: %w: make the file and its directory writable for this user, or choose another file", path.Err)
 	}

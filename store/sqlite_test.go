@@ -91,8 +91,8 @@ func TestOpenSaysWhatToChange(t *testing.T) {
 			"another program"},
 		{"newer", damaged(t, func(t *testing.T, path string) { execute(t, path, `PRAGMA user_version = 99`) }),
 			"newer Parley"},
-		{"a directory", dir, "is a directory"},
-		{"in no directory", filepath.Join(dir, "missing", "log.db"), "no such file or directory"},
+		{"a directory", dir, "choose a file"},
+		{"in no directory", filepath.Join(dir, "missing", "log.db"), "make it, or"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := OpenSQLite(t.Context(), c.path, Options{})
@@ -255,6 +255,41 @@ func TestMarkAboveTheNumbers(t *testing.T) {
 			t.Errorf("of a room made since: %+v", s)
 		}
 	})
+}
+
+// TestFlushedBeforeItIsTold: whenever messages are reported the connection that stored them waits for the drive with each
+// commit, whatever retention, which does not, did on it meanwhile.
+func TestFlushedBeforeItIsTold(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), Options{History: 1})
+	const full = 2 // PRAGMA synchronous
+	levels, trimmed := make(chan int), make(chan struct{})
+	s.Start(func(r Report) { // in the writer's goroutine, between its commit and what it does next
+		if len(r.Trimmed) > 0 {
+			trimmed <- struct{}{}
+		}
+		if len(r.Stored) == 0 {
+			return
+		}
+		level := -1
+		if err := s.writer.conn.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&level); err != nil {
+			t.Error(err)
+		}
+		levels <- level
+	})
+	if _, _, err := s.Claim(1, "a"); err != nil { // who holds a room hears of what is dropped
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		if _, _, err := s.Append(Ref(i), Message{Room: "a", Nick: "ann", Body: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		if level := <-levels; level != full {
+			t.Errorf("message %d was reported at level %d, want %d", i, level, full)
+		}
+		if i > 0 {
+			<-trimmed
+		}
+	}
 }
 
 // TestLockWaits: after a restart a lock without messages ends with who came back and left, not with who was refused.
