@@ -341,3 +341,43 @@ func TestRemovalWaitsForClaim(t *testing.T) {
 		t.Errorf("after it: %+v", r)
 	}
 }
+
+// TestTrimWaitsForClaim: what is dropped is told behind the state that does not know of it yet.
+func TestTrimWaitsForClaim(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), Options{History: 1})
+	claimed, goOn := make(chan Claimed), make(chan struct{})
+	trimmed := make(chan Trim, 10)
+	s.Start(func(r Report) {
+		for _, c := range r.Claimed {
+			claimed <- c
+			if c.Ref == 2 {
+				<-goOn // the outcome is not taken yet
+			}
+		}
+		for _, trim := range r.Trimmed {
+			trimmed <- trim
+		}
+	})
+	for i, room := range []string{"free", "claimed"} {
+		if _, _, err := s.Claim(Ref(i+1), room); err != nil {
+			t.Fatal(err)
+		}
+		<-claimed
+	}
+	for i, room := range []string{"claimed", "claimed", "free", "free"} {
+		if _, _, err := s.Append(Ref(i), Message{Room: room, Nick: "ann", Body: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	early := []Trim{<-trimmed}
+	if len(trimmed) > 0 {
+		early = append(early, <-trimmed)
+	}
+	close(goOn)
+	if len(early) != 1 || early[0].Room != "free" {
+		t.Fatalf("told before the claim's outcome was taken: %+v", early)
+	}
+	if trim := <-trimmed; trim.Room != "claimed" {
+		t.Errorf("told then: %+v", trim)
+	}
+}
