@@ -10,12 +10,16 @@ import (
 	"sync/atomic"
 )
 
-// Bounds of what waits for the writer. A group is all that waits, so they bound a transaction too.
+// Bounds of what waits for the writer.
 const (
 	queuedMessages = 8192
 	queuedBytes    = 32 << 20
 	queuedClaims   = 8192 // claims not yet reported
 	spareOps       = 1024 // place kept when the queue is empty
+	// groupBytes bounds what is told at one moment: a quarter of what a connection's queue has at the least. A room
+	// where many say much at once is given it in groups, with time between them to send it, and nobody is closed
+	// as slow for what was too much in a moment.
+	groupBytes = 256 << 10
 )
 
 // loaders is how many goroutines read the state of claimed rooms, and as many connections are left for Read.
@@ -24,8 +28,9 @@ const loaders = 4
 // SQLite is the log in one file (PROTOCOL.md section 6: "disk").
 //
 // One writer goroutine owns the connection that writes, and all that it knows of the rooms. Append, Claim, Lock
-// and Release put their work into its queue and return; it takes all that waits into one transaction, so that
-// everything which came while the last flush ran shares the next one, and a lone message waits for nobody. Once
+// and Release put their work into its queue and return; it takes all that waits (but for what is more than groupBytes)
+// into one transaction, so that what came while the last flush ran shares the next one, and a lone message waits for
+// nobody. Once
 // a group is committed its messages are reported, and the rooms claimed in it are handed to the loaders, which
 // read from connections of their own. Read does the same in its caller's goroutine.
 //
@@ -195,14 +200,30 @@ func (s *SQLite) poke() {
 	}
 }
 
-// take gives the writer all that waits, and takes the array of what it had before; last says that no more will
-// come.
+// take gives the writer all that waits, but no more than groupBytes, and takes the array of what it had before; last
+// says that no more will come.
 func (s *SQLite) take(reuse []op) (ops []op, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	ops, s.queue = s.queue, reuse
-	s.messages, s.bytes = 0, 0
-	return ops, s.closed
+	n, bytes, messages := 0, 0, 0
+	for ; n < len(s.queue); n++ {
+		if o := &s.queue[n]; o.kind == opAppend {
+			if bytes += len(o.msg.Body); bytes > groupBytes && messages > 0 {
+				bytes -= len(o.msg.Body)
+				break
+			}
+			messages++
+		}
+	}
+	rest := s.queue[n:]
+	ops, s.queue = s.queue[:n], append(reuse, rest...)
+	clear(rest) // let go of the texts
+	s.messages -= messages
+	s.bytes -= bytes
+	if len(s.queue) > 0 {
+		s.poke()
+	}
+	return ops, s.closed && len(s.queue) == 0
 }
 
 // Read implements [Log].

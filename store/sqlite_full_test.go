@@ -144,7 +144,7 @@ func TestFailureIsUndone(t *testing.T) {
 		}
 		allow(t, r, 1)
 		asOneGroup(t, r, Message{Room: "new", Nick: "ann", Body: "x"}, Message{Room: "old", Nick: "ann", Body: "x"},
-			Message{Room: "old", Nick: "ann", Body: strings.Repeat("x", 500_000)})
+			Message{Room: "old", Nick: "ann", Body: strings.Repeat("x", 100_000)})
 		r.settle()
 		allow(t, r, 1<<20)
 		r.settle()
@@ -176,7 +176,7 @@ func TestMarkAboveTheNumbers(t *testing.T) {
 		r.say(t, "a", "ann", "", "before")
 		r.say(t, "b", "ann", "", "before")
 		allow(t, r, 1)
-		asOneGroup(t, r, Message{Room: "b", Nick: "ann", Body: "x"}, Message{Room: "b", Nick: "ann", Body: strings.Repeat("x", 500_000)})
+		asOneGroup(t, r, Message{Room: "b", Nick: "ann", Body: "x"}, Message{Room: "b", Nick: "ann", Body: strings.Repeat("x", 100_000)})
 		r.settle()
 		mark := r.remove(t, "a")
 		r.reopen(t)

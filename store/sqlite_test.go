@@ -244,6 +244,52 @@ func TestGroupSharesOneTransaction(t *testing.T) {
 	}
 }
 
+// TestGroupIsBounded: however much waits, no report has more than a connection's queue takes, but for a message that is
+// more by itself; and the order stays.
+func TestGroupIsBounded(t *testing.T) {
+	s := mustOpen(t, t.TempDir(), Options{})
+	reports, taken := make(chan Report), make(chan struct{})
+	s.Start(func(r Report) {
+		taken <- struct{}{}
+		reports <- r
+	})
+	sizes := []int{1}
+	for i := range 100 {
+		sizes = append(sizes, 1000*(i%40))
+	}
+	sizes = append(sizes, groupBytes+1, 1, 1)
+	for i, size := range sizes {
+		if _, _, err := s.Append(Ref(i), Message{Room: "a", Nick: "ann", Body: strings.Repeat("x", size)}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			<-taken // the writer waits for us
+		}
+	}
+	groups, next := 0, 0
+	for next < len(sizes) {
+		if groups++; groups > 1 {
+			<-taken
+		}
+		r, bytes := <-reports, 0
+		for i, m := range r.Stored {
+			if bytes += len(m.Body); len(m.Body) != sizes[next] || r.Appended[i].Ref != Ref(next) {
+				t.Fatalf("message %d has %d bytes, want %d", next, len(m.Body), sizes[next])
+			}
+			next++
+		}
+		if bytes > groupBytes && len(r.Stored) > 1 {
+			t.Errorf("%d messages of %d bytes in one report", len(r.Stored), bytes)
+		}
+	}
+	if s.messages != 0 || s.bytes != 0 {
+		t.Errorf("of an empty queue %d messages and %d bytes are counted", s.messages, s.bytes)
+	}
+	if groups < 3 || groups > 20 {
+		t.Errorf("%d messages in %d groups", len(sizes), groups)
+	}
+}
+
 // TestSchema1 opens a file that the first schema's code wrote (testdata/v1.db): what was promised then holds.
 func TestSchema1(t *testing.T) {
 	dir := t.TempDir()
