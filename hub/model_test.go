@@ -217,6 +217,7 @@ func (m *model) past(t *talker, req *protocol.Login, d *said) {
 	if !d.More && first > r.kept || d.More && first == 0 {
 		m.fail(t, "more is %v, %d messages are older, %d of them dropped", d.More, first, r.kept)
 	}
+	m.filled(t, d, wanted(req), r.all[min(first, max(r.kept, m.index(r, req.Since))):first])
 	if req.Since < 0 {
 		if d.Recovered != nil || d.Gap != nil {
 			m.fail(t, "is told of a gap, but gave no since")
@@ -257,6 +258,25 @@ func (m *model) past(t *talker, req *protocol.Login, d *said) {
 }
 
 func bySeq(m store.Message, seq int64) int { return int(m.Seq - seq) }
+
+// filled checks that an answer of messages is not larger than it may be, and not smaller than it need be: older are those
+// that it might have had too.
+func (m *model) filled(t *talker, d *said, limit int, older []store.Message) {
+	const besides = 4 << 10 // the rest of the answer, or what a message is beside its text
+	size, n := len(d.Data), len(d.Messages)
+	if size > answerBytes+besides && n > 1 {
+		m.fail(t, "an answer of %d bytes with %d messages", size, n)
+	}
+	if last := len(older) - 1; last >= 0 && n < limit && size+len(older[last].Body)+besides < answerBytes {
+		m.fail(t, "only %d messages, %d bytes, and there are %d more", n, size, len(older))
+	}
+}
+
+// index is where in the room's messages those after seq begin.
+func (m *model) index(r *slowRoom, seq int64) int {
+	i, _ := slices.BinarySearchFunc(r.all, seq+1, bySeq)
+	return i
+}
 
 // same compares a message as it was sent with what is in the log.
 func (m *model) same(t *talker, got message, want store.Message) {

@@ -315,6 +315,7 @@ func (t *talker) paged(r *request, d *said) {
 	default:
 		right = right && to >= known && (d.More || from <= room.kept) && !(d.More && from == 0)
 	}
+	m.filled(t, d, r.page.Limit, nil)
 	if !right {
 		m.fail(t, "history %+v gives %d to %d of %d to %d, more is %v; %d are dropped", r.page, from, to, low, high, d.More, room.kept)
 		return
