@@ -269,6 +269,20 @@ test("a reload: the session is taken over, and what was unsent is sent, once", a
   assert.deepEqual(third.ws.news(), []);
 });
 
+test("the 23 hours count over a reload too", async (t) => {
+  const storage = new FakeStorage();
+  const world = load(t, { storage, locks: null });
+  const room = await world.join();
+  void room.send("a");
+  await world.one("roomMessage"); // the page dies before the answer
+  const { now } = world.clock;
+  const reloaded = load(t, { storage, locks: null });
+  reloaded.clock.now = now + 23 * HOUR + 1;
+  const next = await reloaded.join({ answer: { resumed: true } });
+  assert.deepEqual(next.outbox.map(({ text, state }) => [text, state]), [["a", "ask"]]);
+  assert.deepEqual(reloaded.ws.news(), []);
+});
+
 test("after leave nothing is left in the storage", async (t) => {
   const storage = new FakeStorage();
   const world = load(t, { storage, locks: null });
