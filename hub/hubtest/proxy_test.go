@@ -58,7 +58,7 @@ func linked(t *testing.T) (client, server *net.TCPConn, link *Link) {
 func pass(t *testing.T, from, to net.Conn, text string) {
 	t.Helper()
 	send(t, from, text)
-	to.SetReadDeadline(time.Now().Add(10 * time.Second))
+	to.SetReadDeadline(time.Now().Add(time.Minute))
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(to, got); err != nil || string(got) != text {
 		t.Fatalf("sent %q, got %q, %v", text, got, err)
@@ -88,7 +88,7 @@ func isTimeout(err error) bool {
 
 func readEnd(t *testing.T, conn net.Conn) ([]byte, error) {
 	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(time.Minute))
 	var b bytes.Buffer
 	_, err := io.Copy(&b, conn)
 	if isTimeout(err) {
@@ -185,7 +185,7 @@ func TestTargetsTakeTurnsAndTheDeadArePassedOver(t *testing.T) {
 		select {
 		case conn := <-accepted:
 			conn.Close()
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("a target got no connection")
 		}
 	}
