@@ -140,6 +140,21 @@ test("a lost connection is mended: session, since, epoch; resumed", async (t) =>
   assert.deepEqual([seqs, room.seq], [[101, 103, 104, 105], 105], "each once; the cursor never goes back");
 });
 
+test("a connection that is lost before the login is answered is mended like any other", async (t) => {
+  const world = new World(t);
+  const room = await world.join();
+  /** @type {any[]} */
+  const ends = [];
+  room.on("end", (/** @type {any} */ { code }) => ends.push(code));
+  world.ws.end(1006);
+  await world.clock.advance(20_000);
+  await world.welcome();
+  const lost = world.ws.one("login"); // its answer never comes
+  await world.comeBack({ seq: 101, messages: [said(101)] });
+  assert.deepEqual(world.login.data, lost.data, "the same session, the same cursor");
+  assert.deepEqual([room.joined, room.seq, ends], [true, 101, []]);
+});
+
 test("the cursor is ahead of the page's handler", async (t) => {
   const world = new World(t);
   mock.method(console, "error", () => {});
