@@ -521,6 +521,32 @@ func TestRetention(t *testing.T) {
 	}, served)
 }
 
+// TestRetentionAfterAWrongClock: what was said while the clock was ahead does not keep what came later for ever.
+func TestRetentionAfterAWrongClock(t *testing.T) {
+	conform(t, Options{Retain: 21 * time.Second}, func(t *testing.T, r *rig) {
+		const ahead = 10_000 * time.Hour
+		r.skew.Add(int64(ahead))
+		r.say(t, "a", "ann", "", "1")
+		r.say(t, "alone", "ann", "", "1")
+		r.skew.Add(-int64(ahead))
+		r.say(t, "a", "ann", "", "2")
+		last := r.say(t, "a", "ann", "", "3").Seq
+		r.say(t, "b", "ann", "", "4")
+		r.skew.Add(int64(time.Minute))
+		r.settle()
+		for room, want := range map[string]string{"a": "", "b": "", "alone": "1"} {
+			if p := r.page(t, room, Query{Limit: 9}); bodies(p.Messages) != want || room == "a" && p.Dropped < last {
+				t.Errorf("%s has %q, mark %d; want %q", room, bodies(p.Messages), p.Dropped, want)
+			}
+		}
+		r.skew.Add(int64(ahead))
+		r.settle()
+		if p := r.page(t, "alone", Query{Limit: 9}); len(p.Messages) > 0 {
+			t.Errorf("when its own time had come: %q", bodies(p.Messages))
+		}
+	}, served)
+}
+
 func TestRestartKeepsCounting(t *testing.T) {
 	conform(t, Options{Retain: 21 * time.Second}, func(t *testing.T, r *rig) {
 		epoch := r.Epoch()

@@ -278,14 +278,15 @@ func (m *Memory) sweep() {
 // expire looks at every room with messages once, in steps. What a drop moves in the heap may be missed until
 // the next time.
 func (m *Memory) expire() {
-	cutoff := m.opts.Now().Add(-m.opts.Retain)
+	now := m.opts.Now()
+	cutoff := now.Add(-m.opts.Retain)
 	for i, more := 0, true; more; {
 		m.mu.Lock()
 		for range sweepStep {
 			if more = i < len(m.used); !more {
 				break
 			}
-			if n := m.used[i].older(cutoff, sweepStep); n > 0 {
+			if n := m.used[i].older(cutoff, now, sweepStep); n > 0 {
 				m.drop(m.used[i], n) // another room may have come to i: look again
 				break
 			}

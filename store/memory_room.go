@@ -68,12 +68,18 @@ func (r *memoryRoom) drop(n int) int64 {
 	return before - r.bytes
 }
 
-// older counts the room's oldest messages from before cutoff, up to limit. A message with a later time keeps
-// those behind it: within a room it is always the oldest that go.
-func (r *memoryRoom) older(cutoff time.Time, limit int) int {
-	n := 0
-	for n < min(limit, len(r.messages)) && r.messages[n].At.Before(cutoff) {
-		n++
+// older counts the room's oldest messages from before cutoff, looking at no more than limit. One from a time when the
+// clock was ahead goes with one behind it: within a room it is always the oldest that go.
+func (r *memoryRoom) older(cutoff, now time.Time, limit int) (n int) {
+	for i := range r.messages[:min(limit, len(r.messages))] {
+		at := r.messages[i].At
+		if at.After(now) {
+			continue
+		}
+		if !at.Before(cutoff) {
+			break
+		}
+		n = i + 1
 	}
 	return n
 }

@@ -102,8 +102,8 @@ type step struct {
 	trims []Trim
 }
 
-// dropOld drops what is older than Options.Retain, in the order of the whole log: a message from a time when
-// the clock was ahead keeps those behind it until its own time has come.
+// dropOld drops what is older than Options.Retain, in the order of the whole log. A message from a time when the clock
+// was ahead goes with one behind it in its room; only more of them than a step looks at keep others waiting.
 func (s *step) dropOld() error {
 	retain := s.w.log.opts.Retain
 	if retain <= 0 {
@@ -121,6 +121,9 @@ func (s *step) dropOld() error {
 		var room string
 		if err := rows.Scan(&seq, &at, &room); err != nil {
 			return err
+		}
+		if at > s.now.UnixMilli() {
+			continue
 		}
 		if at >= cutoff {
 			break
