@@ -49,9 +49,9 @@ release: ## binaries for all systems in dist/, with checksums
 	done
 	cd dist && sha256sum parley-* > SHA256SUMS
 
-cluster: build nginx ## start three servers, three NATS servers and nginx, and open the page
+cluster: build nginx ## start three servers, three NATS servers and nginx, and open the page; PORT=9000 for another than 8080
 	go build -o dist/nats-server github.com/nats-io/nats-server/v2
-	deploy/cluster/run.sh ./parley dist/nats-server
+	deploy/cluster/run.sh ./parley dist/nats-server $(PORT)
 
 clean: ## remove what was built
 	rm -rf parley dist node_modules

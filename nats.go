@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/netip"
 	"time"
 
 	"parley/hub"
@@ -55,4 +57,19 @@ func (s *serveCmd) openStore(ctx context.Context, logger *slog.Logger, cfg *hub.
 		cfg.Log, cfg.Directory = log, log
 	}
 	return cfg.Log, nil
+}
+
+// elsewhere sends a proxy to another server while the others do without this one: it has lost all its clients, and
+// would be given every new one. Who comes without a proxy is let in, and told that messages are unavailable.
+func elsewhere(log store.Log, trusted []netip.Prefix) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			proxied := r.Header.Get("X-Forwarded-For") != "" && contains(trusted, peerOf(r))
+			if err := log.Ready(); proxied && errors.Is(err, store.ErrLost) {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
 }

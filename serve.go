@@ -133,13 +133,12 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	listener, err := listen(s.Addr, "--addr")
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
-	if listener, err = s.tlsFlags.listener(listener, logger); err != nil {
-		return err
+	var listener net.Listener
+	if s.NATS == "" { // first, so that a second one by mistake leaves the file alone
+		if listener, err = s.listen(logger); err != nil {
+			return err
+		}
+		defer listener.Close()
 	}
 	metrics := newRegistry()
 	cfg := hub.Config{
@@ -153,13 +152,19 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if listener == nil { // last: a proxy that finds nobody here goes to another server, and does not wait with this one
+		if listener, err = s.listen(logger); err != nil {
+			return errors.Join(err, log.Close())
+		}
+		defer listener.Close()
+	}
 	// In a container the collector is told how much memory there is; elsewhere
 	// there is no limit to tell, and that is no error.
 	_, _ = memlimit.Set(memlimit.WithProvider(memlimit.FromCgroup))
 	holdCollectorOnce()
 
 	h := hub.New(cfg)
-	server := newServer(s.routes(logger, h, origins), logger)
+	server := newServer(s.routes(logger, h, log, origins), logger)
 	parts := []part{{server, listener}}
 	if s.Admin != "" {
 		private, err := listen(s.Admin, "--admin")
@@ -175,6 +180,19 @@ func (s *serveCmd) Run(ctx context.Context, stdout io.Writer) error {
 	}
 	s.announce(logger, listener.Addr(), log, origins)
 	return serve(ctx, logger, parts, h, log)
+}
+
+// listen begins to listen for clients.
+func (s *serveCmd) listen(logger *slog.Logger) (net.Listener, error) {
+	plain, err := listen(s.Addr, "--addr")
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.tlsFlags.listener(plain, logger)
+	if err != nil {
+		return nil, errors.Join(err, plain.Close())
+	}
+	return l, nil
 }
 
 // announce tells what an operator should know at the start.
@@ -224,11 +242,11 @@ func (s *serveCmd) maxConns() int {
 	return max(1, files-files/20-32)
 }
 
-func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, origins hub.Origins) http.Handler {
+func (s *serveCmd) routes(logger *slog.Logger, h *hub.Hub, log store.Log, origins hub.Origins) http.Handler {
 	trusted, _ := trustedProxies(s.TrustedProxy) // Validate has looked
 	r := chi.NewRouter()
 	addressed := r.With(clientIP(logger, trusted))
-	addressed.Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{
+	addressed.With(elsewhere(log, trusted)).Method(http.MethodGet, "/ws", h.Handler(hub.ServeOptions{
 		Origins: origins, ClientIP: addressOf,
 		ConnsPerIP: s.ConnsPerIP, NewPerIP: s.NewPerIP, MaxConns: s.maxConns(),
 	}))

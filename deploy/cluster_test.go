@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	"parley/deploy/deploytest"
 	"parley/hub/hubtest"
 	"parley/store/natstest"
 	"parley/store/proctest"
@@ -18,9 +20,6 @@ import (
 
 // TestCluster starts what `make cluster` starts: two people on different nodes chat, a node dies, both go on.
 func TestCluster(t *testing.T) {
-	if _, err := exec.LookPath("nginx"); err != nil {
-		t.Fatal("nginx is not installed: make nginx")
-	}
 	port := proctest.FreePorts(t, 24)[0] // and what the script counts from it
 	cmd := exec.Command("./cluster/run.sh", hubtest.Build(t), natstest.Build(t), port)
 	dir := t.TempDir()
@@ -86,4 +85,47 @@ func TestCluster(t *testing.T) {
 	again.RoomMessage("yes", "")
 	bob.Expect("roomMessage", nil)
 	bob.Expect("roomMessage", nil)
+}
+
+// A node that is cut off from NATS for longer than its lease has the fewest clients: nginx gives it none all the same.
+func TestNodeCutOff(t *testing.T) {
+	t.Parallel()
+	upstream, err := os.ReadFile("cluster/upstream.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone, err := os.ReadFile("nginx.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := natstest.Server(t, t.TempDir())
+	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
+	flags := []string{"--nats-lease", "5s", "--nats"}
+	cut := hubtest.Start(t, append(flags, "nats://"+link.Addr())...)
+	well := hubtest.Start(t, append(flags, url)...)
+	nodes := strings.NewReplacer("node1.internal:8080 max_fails=1 fail_timeout=5s", "127.0.0.1:8080", "node2.internal:8080", well.Addr(),
+		"    server node3.internal:8080 max_fails=1 fail_timeout=5s;\n", "").Replace(string(upstream))
+	s := site{deploytest.StartSite(t, "nginx.conf", deploytest.SiteOptions{
+		Server: cut.Addr(), Change: []string{regexp.MustCompile(`(?s) *upstream parley .*?\n    }\n`).FindString(string(alone)), nodes},
+	})}
+	enter := func(name string) *hubtest.Client {
+		c := hubtest.Dial(t, s.socket("/"), s.from(t, "127.0.0.1"))
+		c.Login(hubtest.Login{Name: name, Room: "hall"})
+		return c
+	}
+	for i := range 4 {
+		enter(fmt.Sprint("early ", i))
+	}
+	direct := hubtest.Dial(t, cut.WS())
+	direct.Login(hubtest.Login{Name: "Ann", Room: "hall"})
+	link.Refuse(true)
+	link.Each(func(l *hubtest.Link) { l.Cut(true) })
+	if code, _ := direct.Ended(); code != 1012 {
+		t.Errorf("it closed its clients with %d", code)
+	}
+	for i := range 4 {
+		enter(fmt.Sprint("late ", i)).RoomMessage("all is well", "")
+	}
+	// One who comes by another way is told.
+	hubtest.Dial(t, cut.WS()).Refused("login", hubtest.Login{Name: "Bob", Room: "hall"}, "unavailable")
 }

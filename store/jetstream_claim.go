@@ -8,7 +8,7 @@ import (
 // claim begins to hold a room.
 func (j *JetStream) claim(ref Ref, name string) {
 	if !j.lease.held { // since it was asked
-		j.report.Claimed = append(j.report.Claimed, Claimed{Ref: ref, Err: errLeaseLost})
+		j.report.Claimed = append(j.report.Claimed, Claimed{Ref: ref, Err: ErrLost})
 		return
 	}
 	t := token(name)

@@ -37,8 +37,6 @@ type node struct {
 	declaring bool
 }
 
-var errLeaseLost = errors.New("this node was out of reach for too long, and is being registered anew")
-
 // registration is a node that has just been made.
 type registration struct {
 	id     string
@@ -74,7 +72,7 @@ func (j *JetStream) registered(in registration) {
 		}
 		j.lease.heard(j, strings.TrimPrefix(m.Subject, j.names.keys+"node."), m)
 	}
-	j.setReady(nil)
+	j.ready.Store(nil)
 }
 
 // heard takes the feed's word on a node.
@@ -105,7 +103,7 @@ func (l *lease) reconnected(j *JetStream) {
 		n.heard = time.Now()
 	}
 	if l.held {
-		j.setReady(nil)
+		j.ready.Store(nil)
 	}
 	l.renewAt = time.Time{}
 }
@@ -153,7 +151,7 @@ func (l *lease) renew(j *JetStream, sent time.Time) {
 		}
 		next, found, err := j.load(ctx, nodeKey(id), &struct{}{}) // the answer to the last may have been lost
 		if err == nil && !found {
-			err = errLeaseLost
+			err = ErrLost
 		}
 		return next, err
 	}, func(next int64, err error) {
@@ -162,11 +160,11 @@ func (l *lease) renew(j *JetStream, sent time.Time) {
 		case l.id != id || !l.held:
 		case err == nil:
 			l.rev, l.renewed = next, sent
-			j.setReady(nil)
-		case errors.Is(err, errLeaseLost):
+			j.ready.Store(nil)
+		case errors.Is(err, ErrLost):
 			l.lose(j)
 		default:
-			j.setReady(ErrAway)
+			j.away()
 		}
 	})
 }
@@ -175,23 +173,23 @@ func (l *lease) renew(j *JetStream, sent time.Time) {
 func (l *lease) lose(j *JetStream) {
 	j.opts.Logger.Warn("this node was out of reach for too long: its clients are sent away")
 	l.held, l.renewAt = false, time.Time{}
-	j.setReady(errLeaseLost)
-	j.failPublishes(errLeaseLost)
+	j.ready.Store(&ErrLost)
+	j.failPublishes(ErrLost)
 	for key, q := range j.waiting {
 		for _, c := range q {
-			j.refuse(c, errLeaseLost)
+			j.refuse(c, ErrLost)
 			c.over = true
 		}
 		delete(j.waiting, key)
 	}
 	for _, r := range j.rooms {
 		for _, ref := range r.claims {
-			j.report.Claimed = append(j.report.Claimed, Claimed{Ref: ref, Err: errLeaseLost})
+			j.report.Claimed = append(j.report.Claimed, Claimed{Ref: ref, Err: ErrLost})
 		}
-		j.drop(r, errLeaseLost)
+		j.drop(r, ErrLost)
 	}
 	for ref, room := range j.removals {
-		j.report.Removed = append(j.report.Removed, Removed{Ref: ref, Room: room, Err: errLeaseLost})
+		j.report.Removed = append(j.report.Removed, Removed{Ref: ref, Room: room, Err: ErrLost})
 		delete(j.removals, ref)
 	}
 	j.feed.waiting = nil

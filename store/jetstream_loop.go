@@ -112,7 +112,7 @@ func (j *JetStream) message(m *nats.Msg) {
 func (j *JetStream) noticed(n notice) {
 	switch n {
 	case connectionLost:
-		j.setReady(ErrAway)
+		j.away()
 		j.failPublishes(ErrAway) // the answers were to come through that connection
 	case connectionBack:
 		j.lease.reconnected(j)
@@ -122,13 +122,8 @@ func (j *JetStream) noticed(n notice) {
 	}
 }
 
-func (j *JetStream) setReady(err error) {
-	if err == nil {
-		j.ready.Store(nil)
-		return
-	}
-	j.ready.Store(&err)
-}
+// away notes that the servers are out of reach. Any goroutine may call it: that the lease is lost says more, and stays.
+func (j *JetStream) away() { j.ready.CompareAndSwap(nil, &ErrAway) }
 
 // tick does what is due.
 func (j *JetStream) tick(now time.Time) {

@@ -168,7 +168,7 @@ func (j *JetStream) connection() []nats.Option {
 		nats.Timeout(2 * time.Second), nats.FlusherTimeout(2 * time.Second),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, _ error) {
 			if !nc.IsClosed() { // else by this server itself, to begin anew or to end
-				j.setReady(ErrAway)
+				j.away()
 				j.notify(connectionLost)
 			}
 		}),

@@ -96,6 +96,8 @@ type Typing struct {
 var (
 	// ErrAway: the servers that keep the log cannot be reached.
 	ErrAway = errors.New("the message log is out of reach")
+	// ErrLost: they could not be for so long that the other nodes do without this one, until it is one again.
+	ErrLost = errors.New("this node was out of reach for too long, and is to be registered anew")
 	// ErrWrongKey: the room is locked with another access key.
 	ErrWrongKey = errors.New("the room is locked with another access key")
 	// ErrRoomFull: the room has as many members as it takes.

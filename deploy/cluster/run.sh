@@ -8,6 +8,15 @@
 set -eu
 parley=$1 nats=$2 port=${3:-8080}
 here=$(cd "$(dirname "$0")" && pwd)
+PATH=$PATH:/usr/sbin # where Debian has nginx
+for i in 0 1 2 3 11 12 13 21 22 23; do
+	refused=0
+	curl -s --max-time 1 "http://127.0.0.1:$((port + i))" >/dev/null || refused=$?
+	if [ "$refused" != 7 ]; then
+		echo "Something listens on port $((port + i)) already: end it, or choose another: make cluster PORT=9000" >&2
+		exit 1
+	fi
+done
 dir=$(mktemp -d)
 pids=
 end() {
@@ -18,6 +27,16 @@ end() {
 }
 trap end EXIT
 trap 'exit 0' INT TERM
+
+# answers PORT waits until somebody answers there; if one of all these ends before, it shows what they said.
+answers() {
+	until curl -fs "http://127.0.0.1:$1/healthz" >/dev/null; do
+		for pid in $pids; do
+			kill -0 "$pid" 2>/dev/null || { tail -n 5 "$dir"/*.log >&2; exit 1; }
+		done
+		sleep 0.2
+	done
+}
 
 clients=
 for i in 1 2 3; do
@@ -69,12 +88,10 @@ http {
     }
 }
 CONF
-for i in 1 2 3; do
-	until curl -fs "http://127.0.0.1:$((port + i))/healthz" >/dev/null; do sleep 0.2; done
-done
+for i in 1 2 3; do answers $((port + i)); done
 nginx -c "$dir/nginx.conf" -p "$dir" -e "$dir/nginx.log" &
 pids="$pids $!"
-until curl -fs "http://127.0.0.1:$port/healthz" >/dev/null; do sleep 0.2; done
+answers "$port"
 echo "The cluster is up: open http://localhost:$port in two windows (Ctrl-C ends it)"
-if command -v xdg-open >/dev/null; then xdg-open "http://localhost:$port" >/dev/null 2>&1 || true; fi
+if [ -n "${DISPLAY-}${WAYLAND_DISPLAY-}" ] && command -v xdg-open >/dev/null; then xdg-open "http://localhost:$port" >/dev/null 2>&1 || true; fi
 wait
