@@ -59,8 +59,9 @@ export const makeRoom = (socket, options) => {
   /** @param {import("./parley.js").ParleyError} error @param {boolean} again */
   const refused = (error, again) => {
     turn = undefined; // nothing was entered that stop would have to leave
-    if (again) socket.later(error.code === "rate_limited" ? socket.wait() : backoff(++tries), room.login);
-    else stop(error);
+    if (!again) stop(error);
+    else if (error.code === "unavailable" && tries >= 3) socket.drop(error.code); // another server may have more luck
+    else socket.later(error.code === "rate_limited" ? socket.wait() : backoff(++tries), room.login);
   };
 
   /** Gets a fresh token before this one ends. @param {Claims} claims */

@@ -79,6 +79,25 @@ test("a login that may be sent again is", async (t) => {
   assert.equal((await joining).joined, true);
 });
 
+test("a server that cannot let anybody in is left for another", async (t) => {
+  const world = new World(t);
+  world.clock.random = 1;
+  await world.welcome();
+  const joining = world.socket.join({ name: "Ann", room: "lobby" });
+  await settled();
+  for (let tries = 0; tries < 3; tries++) {
+    world.ws.ack(world.ws.one("login"), { error: "Later.", code: "unavailable" });
+    await world.clock.advance(4_000);
+  }
+  assert.equal(world.sockets.length, 1, "not at once: it may be over in a moment");
+  world.ws.ack(world.ws.one("login"), { error: "Later.", code: "unavailable" });
+  await world.clock.advance(1_000);
+  assert.equal(world.sockets.length, 2);
+  await world.welcome();
+  world.ws.ack(world.ws.one("login"), entered());
+  assert.equal((await joining).joined, true);
+});
+
 test("join gives up: timeout, signal; what may have been entered is left", async (t) => {
   const world = new World(t);
   mock.method(console, "warn", () => {});
