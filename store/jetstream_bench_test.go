@@ -111,7 +111,7 @@ func BenchmarkJetStreamIDs(b *testing.B) {
 		m := Message{Room: "r", Nick: "n", Key: fmt.Sprint(n)}
 		if _, err := js.PublishMsgAsync(&nats.Msg{
 			Subject: j.names.messages + "x", Header: nats.Header{"Nats-Msg-Id": {messageID(&m, "")}}, Data: []byte("x"),
-		}); err != nil {
+		}, jetstream.WithStallWait(time.Minute)); err != nil {
 			b.Fatal(err)
 		}
 		n++

@@ -104,6 +104,16 @@ type configError struct{ error }
 
 func (e *configError) Unwrap() error { return e.error }
 
+// oldest is the first version of nats-server whose keys may have an end of their own. Older ones make the streams, and
+// leave that out without a word.
+var oldest = [2]int{2, 11}
+
+func tooOld(version string) bool {
+	var v [2]int
+	_, err := fmt.Sscanf(version, "%d.%d", &v[0], &v[1])
+	return err == nil && slices.Compare(v[:], oldest[:]) < 0
+}
+
 // redacted is the URL without what may be a password.
 func redacted(url string) string {
 	return regexp.MustCompile(`[^/,]*@`).ReplaceAllString(url, "")
@@ -125,6 +135,9 @@ func (j *JetStream) open(ctx context.Context) (err error) {
 			return fmt.Errorf("NATS wants to be shown a certificate that it trusts: %w", err)
 		}
 		return err
+	}
+	if v := j.nc.ConnectedServerVersion(); tooOld(v) {
+		return &configError{fmt.Errorf("nats-server %s is too old: run %d.%d or newer", v, oldest[0], oldest[1])}
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -258,10 +271,34 @@ func (j *JetStream) stream(ctx context.Context, js jetstream.JetStream, want jet
 		return want, fmt.Errorf("stream %s: %w", want.Name, err)
 	}
 	have := s.CachedInfo().Config
-	if !slices.Equal(have.Subjects, want.Subjects) || have.MaxMsgsPerSubject != want.MaxMsgsPerSubject ||
-		have.Duplicates < want.Duplicates || have.RePublish == nil || *have.RePublish != *want.RePublish ||
-		!have.AllowDirect || have.AllowMsgTTL != want.AllowMsgTTL {
-		return want, &configError{fmt.Errorf("the stream %s is there with other settings: choose another --nats-prefix, or move it away", want.Name)}
+	if wrong := differs(have, want); wrong != "" {
+		return want, &configError{fmt.Errorf("the stream %s is there with other settings (%s): choose another --nats-prefix, or move it away", want.Name, wrong)}
 	}
 	return have, nil
+}
+
+// differs names a setting of the stream with which it does not do what it is needed for; "" when it does.
+func differs(have, want jetstream.StreamConfig) string {
+	for _, setting := range []struct {
+		name string
+		good bool
+	}{
+		{"subjects", slices.Equal(have.Subjects, want.Subjects)},
+		{"retention", have.Retention == want.Retention},
+		{"storage", have.Storage == want.Storage},
+		{"max_msgs_per_subject", have.MaxMsgsPerSubject == want.MaxMsgsPerSubject},
+		{"discard", have.Discard == jetstream.DiscardNew || have.MaxMsgs <= 0 && have.MaxBytes <= 0}, // else they drop what is needed
+		{"max_age", have.MaxAge == 0 || want.Duplicates > 0 && have.MaxAge >= want.Duplicates},
+		{"duplicate_window", have.Duplicates >= want.Duplicates},
+		{"republish", have.RePublish != nil && *have.RePublish == *want.RePublish},
+		{"allow_direct", have.AllowDirect},
+		{"allow_msg_ttl", have.AllowMsgTTL == want.AllowMsgTTL},
+		{"no_ack", !have.NoAck},
+		{"sealed", !have.Sealed},
+	} {
+		if !setting.good {
+			return setting.name
+		}
+	}
+	return ""
 }

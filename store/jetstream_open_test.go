@@ -1,0 +1,112 @@
+package store
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"parley/store/natstest"
+)
+
+// A stream that is there and does not do what it is needed for is named, with what is wrong, and left alone. One that
+// differs in what does not matter is used.
+func TestStreamsAreChecked(t *testing.T) {
+	url := natstest.Server(t, t.TempDir())
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const log, bucket = "-log", "KV_"
+	for _, tc := range []struct {
+		name   string
+		stream string
+		change func(*jetstream.StreamConfig)
+		wrong  string
+	}{
+		{"subjects", log, func(c *jetstream.StreamConfig) { c.Subjects = append(c.Subjects, "more.of.them") }, "subjects"},
+		{"queue", log, func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }, "retention"},
+		{"memory", log, func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, "storage"},
+		{"subject", log, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1000 }, "max_msgs_per_subject"},
+		{"messages", log, func(c *jetstream.StreamConfig) { c.MaxMsgs = 1000 }, "discard"},
+		{"bytes", log, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }, "discard"},
+		{"age", log, func(c *jetstream.StreamConfig) { c.MaxAge, c.Duplicates = time.Hour, time.Hour }, "max_age"},
+		{"window", log, func(c *jetstream.StreamConfig) { c.Duplicates = time.Hour }, "duplicate_window"},
+		{"republish", log, func(c *jetstream.StreamConfig) { c.RePublish = nil }, "republish"},
+		{"direct", log, func(c *jetstream.StreamConfig) { c.AllowDirect = false }, "allow_direct"},
+		{"acks", log, func(c *jetstream.StreamConfig) { c.NoAck = true }, "no_ack"},
+		{"nobody", log, func(c *jetstream.StreamConfig) { c.Metadata = nil }, "is not of this server"},
+		{"users-age", bucket, func(c *jetstream.StreamConfig) { c.MaxAge = 30 * 24 * time.Hour }, "max_age"},
+		{"users-ttl", bucket, func(c *jetstream.StreamConfig) { c.AllowMsgTTL = false }, "allow_msg_ttl"},
+		{"refuses", log, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1<<20, jetstream.DiscardNew }, ""},
+		{"longer", log, func(c *jetstream.StreamConfig) { c.MaxAge = 90 * 24 * time.Hour }, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			told := new(strings.Builder)
+			opts := JetStreamOptions{URL: url, Prefix: tc.name, Logger: slog.New(slog.NewTextHandler(told, nil))}
+			made, err := OpenJetStream(t.Context(), opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			made.Close()
+			name := tc.name + tc.stream
+			if tc.stream == bucket {
+				name = bucket + tc.name
+			}
+			s, err := js.Stream(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config := s.CachedInfo().Config
+			if err := js.DeleteStream(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			tc.change(&config)
+			if s, err = js.CreateStream(t.Context(), config); err != nil {
+				t.Fatal(err)
+			}
+			if keeps := tc.stream == log && !config.NoAck; keeps {
+				if _, err := js.Publish(t.Context(), tc.name+".log.x", []byte("kept")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j, err := OpenJetStream(t.Context(), opts)
+			switch {
+			case tc.wrong == "":
+				if err != nil {
+					t.Fatal(err)
+				}
+				j.Close()
+			case err == nil:
+				j.Close()
+				t.Error("it is used")
+			case !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), tc.wrong) || strings.Contains(err.Error(), "\n"):
+				t.Errorf("it says %v", err)
+			}
+			if info, err := s.Info(t.Context()); err != nil || tc.stream == log && !config.NoAck && info.State.Msgs != 1 {
+				t.Errorf("the stream has %+v, %v", info, err)
+			}
+			if other := tc.name == "longer"; other != strings.Contains(told.String(), "another time to keep messages") {
+				t.Errorf("it logged %s", told)
+			}
+		})
+	}
+}
+
+func TestOldServers(t *testing.T) {
+	for version, old := range map[string]bool{
+		"2.10.29": true, "1.4.1": true, "2.11.0": false, "2.12.0-RC.3": false, "2.11": false, "3.0.0": false, "": false,
+	} {
+		if tooOld(version) != old {
+			t.Errorf("%q: %v", version, !old)
+		}
+	}
+}
