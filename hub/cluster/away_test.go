@@ -54,11 +54,11 @@ func (b *behind) awaitReadiness(t *testing.T, code int) {
 }
 
 // twoBehind starts two servers; the first is behind a proxy of its own.
-func twoBehind(t *testing.T) (*behind, *hubtest.Server) {
+func twoBehind(t *testing.T, args ...string) (*behind, *hubtest.Server) {
 	t.Helper()
 	url := natstest.Server(t, t.TempDir())
 	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
-	flags := []string{"--nats-lease", lease.String(), "--grace", grace.String(), "--nats"}
+	flags := append(args, "--grace", grace.String(), "--nats")
 	b := &behind{link: link, admin: proctest.FreeAddr(t)}
 	b.Server = hubtest.Start(t, append([]string{"--admin", b.admin}, append(flags, "nats://"+link.Addr())...)...)
 	return b, hubtest.Start(t, append(flags, url)...)
@@ -107,7 +107,7 @@ func TestOrderOfArrivalAfterAway(t *testing.T) {
 
 // NATS is away for longer: who is logged in is sent away, and comes back, here or elsewhere.
 func TestAwayForLong(t *testing.T) {
-	a, b := twoBehind(t)
+	a, b := twoBehind(t, "--nats-lease", lease.String())
 	ann, first := enter(t, a.Server, "Ann")
 	bob, _ := enter(t, b, "Bob")
 	guest := hubtest.Dial(t, a.WS())
@@ -117,6 +117,7 @@ func TestAwayForLong(t *testing.T) {
 		t.Errorf("Ann was closed with %d", code)
 	}
 	guest.Fence() // is not logged in, and stays
+	bob.Timeout = leaving
 	until(t, bob, "notification", func(n hubtest.Notification) bool { return n.Kind == "left" && n.User.Name == "Ann" })
 	missed := bob.RoomMessage("while away", "").Seq
 	a.cut(false)
