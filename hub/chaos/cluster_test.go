@@ -21,7 +21,7 @@ const (
 
 // TestChaosCluster is TestChaos on three servers that are one chat, on three NATS servers. Its faults: a server is
 // killed, a NATS server is killed, a server is cut off from NATS for less or more than its lease, all servers are
-// replaced one after the other.
+// replaced one after the other. After each of them all servers are to have the same users lists.
 func TestChaosCluster(t *testing.T) {
 	seed := *chaosSeed
 	if seed == 0 {
@@ -38,6 +38,9 @@ type cluster struct {
 	links   []*hubtest.Proxy // of each server to NATS
 	servers []*hubtest.Server
 	counts  [4]int // of faults, by kind
+
+	auditors int           // that were let in, or tried to be
+	agreed   time.Duration // the longest that the servers' lists differed after a fault
 }
 
 func chaosCluster(t *testing.T, seed uint64, duration time.Duration) {
@@ -56,7 +59,8 @@ func chaosCluster(t *testing.T, seed uint64, duration time.Duration) {
 	w := &world{t: t, url: proxy.WS(), durability: "replicated", grace: grace, quiet: make(chan struct{}), cluster: true}
 	t.Logf("seed %d", seed)
 	defer func() {
-		t.Logf("seed=%d killed servers=%d killed NATS servers=%d cut off=%d rolls=%d %v", seed, c.counts[0], c.counts[1], c.counts[2], c.counts[3], &w.stats)
+		t.Logf("seed=%d killed servers=%d killed NATS servers=%d cut off=%d rolls=%d lists agreed after %v at most %v", seed,
+			c.counts[0], c.counts[1], c.counts[2], c.counts[3], c.agreed.Round(time.Millisecond), &w.stats)
 	}()
 	w.live(seed, proxy, c.servers, func(rng *rand.Rand) { c.breakThings(w, rng, duration) })
 }
@@ -95,6 +99,7 @@ func (c *cluster) breakThings(w *world, rng *rand.Rand, duration time.Duration) 
 			c.roll(w)
 		}
 		w.generation.Add(1)
+		c.audit(w)
 	}
 	w.pass(duration - time.Since(begin))
 }
