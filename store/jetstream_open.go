@@ -267,6 +267,9 @@ func (j *JetStream) stream(ctx context.Context, js jetstream.JetStream, want jet
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return want, &configError{fmt.Errorf("the NATS servers run without JetStream: start them with it: %w", err)}
 	}
+	if errors.Is(err, nats.ErrNoResponders) {
+		return want, fmt.Errorf("JetStream does not answer: is it turned on in the NATS servers, and are most of them up? %w", err)
+	}
 	if err != nil {
 		return want, fmt.Errorf("stream %s: %w", want.Name, err)
 	}

@@ -26,6 +26,14 @@ func Server(t testing.TB, dir string) (url string) {
 	return s.ClientURL()
 }
 
+// Plain starts a server without JetStream, and gives its URL. It ends with the test.
+func Plain(t testing.TB) (url string) {
+	t.Helper()
+	s := start(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT})
+	await(t, s)
+	return s.ClientURL()
+}
+
 // Cluster starts n servers that are one cluster, and gives their URLs and what ends each. They end with the test.
 func Cluster(t testing.TB, n int) (urls string, shutdown []func()) {
 	t.Helper()
