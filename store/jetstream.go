@@ -36,8 +36,8 @@ import (
 // This file has what the hub calls, and _loop what all of it runs in. Messages: _publish and _read, with the rooms
 // that they come into in _rooms. Users: _change and _enter write them, _feed tells what was written, _people what
 // that means for a room's members, _stray looks after those whom nobody else does. Rooms come in _claim and go in
-// _forget. The nodes: _lease. JetStream itself: _open for its streams, _api for its requests, _codec for what is
-// kept in them.
+// _forget. The nodes: _lease. JetStream itself: _open connects, _streams is what there has to be, _api its requests,
+// _codec what is kept.
 type JetStream struct {
 	// Set once.
 	opts       JetStreamOptions
