@@ -128,8 +128,8 @@ const (
 )
 
 // stretch reads the messages of the subjects with a seq of at least from, in order, until take returns false or
-// one with a seq of at least until has been read, which the leader is known to have: so what is read has no hole,
-// whichever replica answers.
+// one with a seq of at least until has been read, which the leader is known to have had: so what is read has no hole,
+// whichever replica answers. If the leader has lost it since, to age or a removal, what is left is read.
 func (j *JetStream) stretch(ctx context.Context, stream, filter string, from, until int64, take func(*rawMessage) bool) error {
 	for from <= until {
 		last, stop, err := j.part(ctx, stream, getRequest{Seq: from, NextFor: filter, Batch: partMessages, MaxBytes: partBytes}, take)
@@ -141,6 +141,9 @@ func (j *JetStream) stretch(ctx context.Context, stream, filter string, from, un
 		case last >= from:
 			from = last + 1
 			continue
+		}
+		if left, err := j.get(ctx, stream, getRequest{Seq: from, NextFor: filter}); left == nil || err != nil {
+			return err
 		}
 		timer := time.NewTimer(lagPause)
 		select {

@@ -166,3 +166,32 @@ func TestTakenBackUnheard(t *testing.T) {
 		return len(r.Changes) == 1 && r.Changes[0].Kind == store.Moved && !r.Changes[0].Member.Here
 	})
 }
+
+// A connection ends on a node that has not heard yet that its user is on another one by now: that stays where it is.
+func TestAwayOfTakenOver(t *testing.T) {
+	url := natstest.Server(t, t.TempDir())
+	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
+	a, b := openDriver(t, "nats://"+link.Addr()), openDriver(t, url)
+	a.claim()
+	b.claim()
+	a.entered(a.begin("1", "Ann"))
+	b.awaitChange(store.Arrived, "1")
+	link.Each(func(l *hubtest.Link) { l.Freeze(hubtest.ToClient) })
+	if out := b.entered(b.begin("2", "Ann")); out.Err != nil || !out.Resumed {
+		t.Fatalf("%+v", out)
+	}
+	a.Away("hall", "Ann", "1")
+	ref := a.begin("3", "Bob") // behind it
+	b.await("that Bob is there", func(r store.Report) bool {
+		bob := false
+		for _, c := range r.Changes {
+			if c.Member.ID == "1" {
+				t.Errorf("Ann is %+v", c)
+			}
+			bob = bob || c.Member.ID == "3"
+		}
+		return bob
+	})
+	link.Each(func(l *hubtest.Link) { l.Thaw(hubtest.ToClient) })
+	a.entered(ref)
+}
