@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"bufio"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,6 +86,42 @@ func TestCluster(t *testing.T) {
 	again.RoomMessage("yes", "")
 	bob.Expect("roomMessage", nil)
 	bob.Expect("roomMessage", nil)
+
+	cmd.Process.Signal(syscall.SIGTERM)
+	cmd.Wait()
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+	for at, pid := range nodes {
+		if err := syscall.Kill(pid, 0); err == nil {
+			t.Errorf("the node on port %s lives on", at)
+		}
+	}
+}
+
+// It does not pass for up when it is not: a port is taken, or a part of it ends.
+func TestClusterSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	first := proctest.FreePorts(t, 24)[0]
+	base, err := strconv.Atoi(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(nats string) (string, error) {
+		out, err := exec.CommandContext(t.Context(), "./cluster/run.sh", hubtest.Build(t), nats, first).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run("/bin/false"); err == nil || !strings.Contains(out, "nats1.log") {
+		t.Errorf("without NATS: %v\n%s", err, out)
+	}
+	taken, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(base+12)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if out, err := run(natstest.Build(t)); err == nil || !strings.Contains(out, fmt.Sprintf("Something listens on port %d", base+12)) {
+		t.Errorf("with a port that is taken: %v\n%s", err, out)
+	}
 }
 
 // A node that is cut off from NATS for longer than its lease has the fewest clients: nginx gives it none all the same.

@@ -107,6 +107,7 @@ func TestOrderOfArrivalAfterAway(t *testing.T) {
 
 // NATS is away for longer: who is logged in is sent away, and comes back, here or elsewhere.
 func TestAwayForLong(t *testing.T) {
+	t.Parallel()
 	a, b := twoBehind(t, "--nats-lease", lease.String())
 	ann, first := enter(t, a.Server, "Ann")
 	bob, _ := enter(t, b, "Bob")

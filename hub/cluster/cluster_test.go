@@ -110,6 +110,7 @@ func TestOneRoom(t *testing.T) {
 // A session comes back on another node: it is the same user, the old connection ends with 4501, and nothing that
 // was said is missing.
 func TestTakeOver(t *testing.T) {
+	t.Parallel()
 	s := nodes(t, 2)
 	ann, first := enter(t, s[0], "Ann")
 	bob, _ := enter(t, s[1], "Bob")
@@ -168,6 +169,7 @@ func TestLock(t *testing.T) {
 
 // A node dies: its users leave everywhere, once, after the lease and the grace, and but for them nothing happens.
 func TestNodeDies(t *testing.T) {
+	t.Parallel()
 	s := nodes(t, 3, "--nats-lease", lease.String())
 	ann, _ := enter(t, s[0], "Ann")
 	_, first := enter(t, s[1], "Bob")
