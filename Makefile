@@ -4,7 +4,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test lint fuzz bench chaos chaos-cluster cluster clean tools chromium nginx release
+.PHONY: help run build test lint fuzz bench bench-cluster chaos chaos-cluster cluster clean tools chromium nginx release
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ fuzz: ## look for input that breaks the decoder or the hub, a minute each
 bench: ## Go benchmarks, then the server beside two marks: some six minutes; tables in hub/bench/RESULTS.md
 	go test -run '^$$' -bench . -benchtime 0.2s -benchmem ./protocol ./hub
 	go test ./hub/bench -count 1 -timeout 30m -v -system -markdown $(CURDIR)/hub/bench/RESULTS.md
+
+bench-cluster: ## what several servers cost: deliveries, acknowledgements, losses, rooms, keys; some five minutes
+	go test ./hub/cluster -run '^$$' -bench Acknowledgement -benchtime 2000x
+	go test ./hub/cluster -run '^$$' -bench 'Deliveries|Loss' -benchtime 1x
+	go test ./store -run '^$$' -bench JetStreamRooms -benchtime 10000x
+	go test ./store -run '^$$' -bench JetStreamJoin -benchtime 5000x
+	go test ./store -run '^$$' -bench JetStreamIDs -benchtime 1000000x
 
 chaos: ## 100,000 random schedules of the hub; two minutes of cuts, freezes and kills on the real server
 	go test -count 1 -timeout 60m -run Schedules ./hub -schedules 100000
