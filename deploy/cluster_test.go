@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"parley/deploy/deploytest"
 	"parley/hub/hubtest"
@@ -137,9 +138,8 @@ func TestNodeCutOff(t *testing.T) {
 	}
 	url := natstest.Server(t, t.TempDir())
 	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
-	flags := []string{"--nats-lease", "5s", "--nats"}
-	cut := hubtest.Start(t, append(flags, "nats://"+link.Addr())...)
-	well := hubtest.Start(t, append(flags, url)...)
+	cut := hubtest.Start(t, "--nats", "nats://"+link.Addr(), "--nats-lease", "5s")
+	well := hubtest.Start(t, "--nats", url)
 	nodes := strings.NewReplacer("node1.internal:8080 max_fails=1 fail_timeout=5s", "127.0.0.1:8080", "node2.internal:8080", well.Addr(),
 		"    server node3.internal:8080 max_fails=1 fail_timeout=5s;\n", "").Replace(string(upstream))
 	s := site{deploytest.StartSite(t, "nginx.conf", deploytest.SiteOptions{
@@ -154,6 +154,7 @@ func TestNodeCutOff(t *testing.T) {
 		enter(fmt.Sprint("early ", i))
 	}
 	direct := hubtest.Dial(t, cut.WS())
+	direct.Timeout = 30 * time.Second
 	direct.Login(hubtest.Login{Name: "Ann", Room: "hall"})
 	link.Refuse(true)
 	link.Each(func(l *hubtest.Link) { l.Cut(true) })
