@@ -60,8 +60,8 @@ export const makeRoom = (socket, options) => {
   const refused = (error, again) => {
     turn = undefined; // nothing was entered that stop would have to leave
     if (!again) stop(error);
-    else if (error.code === "unavailable" && tries >= 3) socket.drop(error.code); // another server may have more luck
-    else socket.later(error.code === "rate_limited" ? socket.wait() : backoff(++tries), room.login);
+    else if (tries > 2) socket.drop(error.code); // another server may have more luck
+    else socket.later(error.code !== "rate_limited" ? backoff(++tries) : socket.wait(), room.login);
   };
 
   /** Gets a fresh token before this one ends. @param {Claims} claims */
