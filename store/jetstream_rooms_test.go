@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -9,68 +10,100 @@ import (
 	"parley/store/natstest"
 )
 
+// hall is a node that holds a room, and what it reports.
+type hall struct {
+	*JetStream
+	t       *testing.T
+	reports chan Report
+}
+
+func openHall(t *testing.T) *hall {
+	t.Helper()
+	j, err := OpenJetStream(t.Context(), JetStreamOptions{URL: natstest.Server(t, t.TempDir()), Lease: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hall{j, t, make(chan Report, 64)}
+	j.Start(func(r Report) { h.reports <- r })
+	t.Cleanup(func() { j.Close() })
+	if _, _, err := j.Claim(1, "hall"); err != nil {
+		t.Fatal(err)
+	}
+	<-h.reports
+	for checking := make(chan bool, 1); ; { // what it looks for since it has the room
+		j.tell(func() { checking <- j.rooms[token("hall")].checking })
+		if !<-checking {
+			return h
+		}
+	}
+}
+
+// say stores messages of which some do not reach the node. It is for the loop, so that nobody else takes what comes.
+func (h *hall) say(said, lost []string) {
+	for _, body := range said {
+		s := stored{Message: Message{At: time.Now(), From: "Ann", Nick: "ann", Body: body}}
+		if err := h.nc.Publish(h.names.messages+token("hall"), s.encode()); err != nil {
+			h.t.Error(err)
+		}
+	}
+	for come := 0; come < len(said); {
+		m := <-h.live
+		ours := strings.HasPrefix(m.Subject, h.names.room)
+		if !ours || !slices.Contains(lost, said[come]) {
+			h.message(m)
+		}
+		if ours {
+			come++
+		}
+	}
+}
+
+// await notes what is reported, in order, until there is as much.
+func (h *hall) await(n int) (all []string) {
+	h.t.Helper()
+	deadline := time.NewTimer(answerWithin)
+	defer deadline.Stop()
+	for len(all) < n {
+		select {
+		case r := <-h.reports:
+			for _, m := range r.Stored {
+				all = append(all, m.Body)
+			}
+			for _, e := range r.Entered {
+				all = append(all, fmt.Sprint("entered ", e.Err))
+			}
+		case <-deadline.C:
+			h.t.Fatalf("heard %v", all)
+		}
+	}
+	return all
+}
+
 // Messages that do not reach this node are read from the stream: before anything later is reported, and when nothing
 // comes behind them.
 func TestLostOnTheWay(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		lost []string
-	}{{"one in the middle", []string{"2"}}, {"some", []string{"1", "3", "4"}}, {"the last", []string{"5"}}, {"all", []string{"1", "2", "3", "4", "5"}}} {
-		t.Run(tc.name, func(t *testing.T) {
+	said := []string{"1", "2", "3", "4", "5"}
+	for name, lost := range map[string][]string{"one in the middle": {"2"}, "some": {"1", "3", "4"}, "the last": {"5"}, "all": said} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			j, err := OpenJetStream(t.Context(), JetStreamOptions{URL: natstest.Server(t, t.TempDir()), Lease: time.Minute})
-			if err != nil {
-				t.Fatal(err)
-			}
-			reports := make(chan Report, 64)
-			j.Start(func(r Report) { reports <- r })
-			defer j.Close()
-			if _, _, err := j.Claim(1, "hall"); err != nil {
-				t.Fatal(err)
-			}
-			<-reports
-			for checking := make(chan bool, 1); ; { // what it looks for since it has the room
-				j.tell(func() { checking <- j.rooms[token("hall")].checking })
-				if !<-checking {
-					break
-				}
-			}
-			said := []string{"1", "2", "3", "4", "5"}
-			j.tell(func() { // by loop, so that nobody else takes what comes
-				for _, body := range said {
-					s := stored{Message: Message{At: time.Now(), From: "Ann", Nick: "ann", Body: body}}
-					if err := j.nc.Publish(j.names.messages+token("hall"), s.encode()); err != nil {
-						t.Error(err)
-					}
-				}
-				for come := 0; come < len(said); {
-					m := <-j.live
-					if !strings.HasPrefix(m.Subject, j.names.room) {
-						j.message(m)
-						continue
-					}
-					if !slices.Contains(tc.lost, said[come]) {
-						j.message(m)
-					}
-					come++
-				}
-			})
-			deadline := time.NewTimer(answerWithin)
-			defer deadline.Stop()
-			var heard []string
-			for len(heard) < len(said) {
-				select {
-				case r := <-reports:
-					for _, m := range r.Stored {
-						heard = append(heard, m.Body)
-					}
-				case <-deadline.C:
-					t.Fatalf("heard %v", heard)
-				}
-			}
-			if !slices.Equal(heard, said) {
+			h := openHall(t)
+			h.tell(func() { h.say(said, lost) })
+			if heard := h.await(len(said)); !slices.Equal(heard, said) {
 				t.Errorf("heard %v", heard)
 			}
 		})
+	}
+}
+
+// Who comes in has been told of everything that was there before, though it has not reached this node yet.
+func TestEnterBehindWhatIsLost(t *testing.T) {
+	h := openHall(t)
+	h.tell(func() {
+		h.say([]string{"1", "2"}, []string{"2"})
+		h.rotateAt = time.Now().Add(time.Hour) // nobody looks by chance
+		h.enter(2, Entry{User: User{ID: "bob", Name: "Bob", Nick: "bob", Room: "hall"}, Limit: 9})
+	})
+	if heard := h.await(3); !slices.Equal(heard, []string{"1", "2", "entered <nil>"}) {
+		t.Errorf("heard %v", heard)
 	}
 }
