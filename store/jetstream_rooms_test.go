@@ -69,6 +69,11 @@ func (h *hall) await(n int) (all []string) {
 			for _, m := range r.Stored {
 				all = append(all, m.Body)
 			}
+			for _, c := range r.Changes {
+				if c.Kind == Arrived && c.Member.Ref == 0 {
+					all = append(all, c.Member.Name)
+				}
+			}
 			for _, e := range r.Entered {
 				all = append(all, fmt.Sprint("entered ", e.Err))
 			}
@@ -105,5 +110,37 @@ func TestEnterBehindWhatIsLost(t *testing.T) {
 	})
 	if heard := h.await(3); !slices.Equal(heard, []string{"1", "2", "entered <nil>"}) {
 		t.Errorf("heard %v", heard)
+	}
+}
+
+// The same of those who come.
+func TestArrivalsLostOnTheWay(t *testing.T) {
+	names := []string{"ann", "bob", "cid"}
+	for _, lost := range names {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			h := openHall(t)
+			h.tell(func() {
+				for _, name := range names {
+					record := userRecord{ID: name, Name: name, Nick: name, Node: "another"}
+					if _, err := h.put(t.Context(), userKey(token("hall"), token(name)), record, 0); err != nil {
+						t.Error(err)
+					}
+				}
+				for come := 0; come < len(names); {
+					m := <-h.live
+					ours := strings.HasPrefix(m.Subject, h.names.feed+token("hall"))
+					if !ours || names[come] != lost {
+						h.message(m)
+					}
+					if ours {
+						come++
+					}
+				}
+			})
+			if heard := h.await(len(names)); !slices.Equal(heard, names) {
+				t.Errorf("heard of %v", heard)
+			}
+		})
 	}
 }
