@@ -13,7 +13,7 @@ import (
 // A message is sent again, here and by another node, while the first one is on its way among the replicas: all get the
 // answer of that one, and nobody a refusal.
 func TestDuplicatesInFlight(t *testing.T) {
-	urls, _ := natstest.Cluster(t, 3)
+	urls := natstest.Cluster(t, 3)
 	var nodes []*driver
 	for range 2 {
 		d := openDriver(t, urls)

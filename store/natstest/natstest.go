@@ -34,8 +34,8 @@ func Plain(t testing.TB) (url string) {
 	return s.ClientURL()
 }
 
-// Cluster starts n servers that are one cluster, and gives their URLs and what ends each. They end with the test.
-func Cluster(t testing.TB, n int) (urls string, shutdown []func()) {
+// Cluster starts n servers that are one cluster, and gives their URLs. They end with the test.
+func Cluster(t testing.TB, n int) (urls string) {
 	t.Helper()
 	var routes []*url.URL
 	ports := make([]int, n)
@@ -56,10 +56,6 @@ func Cluster(t testing.TB, n int) (urls string, shutdown []func()) {
 	for _, s := range servers {
 		await(t, s)
 		all = append(all, s.ClientURL())
-		shutdown = append(shutdown, func() {
-			s.Shutdown()
-			s.WaitForShutdown()
-		})
 	}
 	deadline := time.NewTimer(readyTimeout)
 	defer deadline.Stop()
@@ -72,7 +68,7 @@ func Cluster(t testing.TB, n int) (urls string, shutdown []func()) {
 			t.Fatal("the cluster has no leader")
 		}
 	}
-	return strings.Join(all, ","), shutdown
+	return strings.Join(all, ",")
 }
 
 func hasLeader(servers []*server.Server) bool {
