@@ -106,6 +106,6 @@ type roomRecord struct {
 	Lock    []byte `json:"lock,omitempty"`    // SHA-256; nil: an open room
 	Closing bool   `json:"closing,omitempty"` // somebody looks whether it can be forgotten
 	After   int64  `json:"after,omitempty"`   // every message that the room ever had has a larger seq
-	Dropped int64  `json:"dropped,omitempty"` // highest seq dropped by other means than age
+	Dropped int64  `json:"dropped,omitempty"` // highest seq dropped by other means than age, or before it was opened
 	Life    string `json:"life,omitempty"`    // another one after each removal
 }

@@ -95,11 +95,16 @@ func (j *JetStream) openRoom(c *change, r *sharedRoom) {
 		rec.Opened, rec.Lock = true, c.entry.Access
 	}
 	rec.Closing = false
-	known := r.known
+	known, unknown := r.known, r.unknown
 	work(j, serverTimeout, func(ctx context.Context) (m *rawMessage, err error) {
-		if !known {
-			if _, rec.After, err = j.ends(ctx, j.names.log); err != nil {
+		if !known { // an earlier room of that name may have had what the stream has dropped by now
+			first, last, err := j.ends(ctx, j.names.log)
+			if err != nil {
 				return nil, err
+			}
+			rec.After, rec.Dropped = last, first-1
+			if unknown >= 0 {
+				rec.Dropped = unknown // as the hub was told
 			}
 		}
 		return j.written(ctx, roomKey(r.token), rec, rev)

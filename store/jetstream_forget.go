@@ -92,11 +92,15 @@ func (j *JetStream) forget(ctx context.Context, t string) error {
 	if err != nil {
 		return err
 	}
+	first, _, err := j.ends(ctx, j.names.log)
+	if err != nil {
+		return err
+	}
 	switch {
 	case used:
 		rec.Closing = false
 		_, err = j.put(ctx, roomKey(t), rec, rev)
-	case rec.Life != "" || rec.Dropped > 0:
+	case rec.Life != "" || rec.Dropped >= first: // of a room without a record all that the stream has dropped counts
 		_, err = j.put(ctx, roomKey(t), roomRecord{After: rec.After, Dropped: rec.Dropped, Life: rec.Life}, rev)
 	default:
 		_, err = j.remove(ctx, roomKey(t), "", rev)

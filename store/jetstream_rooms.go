@@ -30,6 +30,7 @@ type sharedRoom struct {
 	record    roomRecord
 	known     bool  // there is a record
 	recordRev int64 // of its last write or deletion
+	unknown   int64 // there was none from the start, and up to here the hub took messages for dropped; -1: there was
 	people    map[string]*person
 	gone      map[string]int64 // while loading: revisions of deletions
 }
@@ -201,6 +202,9 @@ func (j *JetStream) setRecord(r *sharedRoom, rev int64, known bool, rec roomReco
 		j.report.Trimmed = append(j.report.Trimmed, Trim{Room: r.name, Through: rec.Dropped})
 	}
 	r.recordRev, r.known, r.record = rev, known, rec
+	if known {
+		r.unknown = -1
+	}
 }
 
 // fedRoom takes the feed's word on a room's record.

@@ -144,3 +144,43 @@ func TestArrivalsLostOnTheWay(t *testing.T) {
 		})
 	}
 }
+
+// A room that was opened when the stream had dropped messages, and is empty again, leaves nothing in the bucket.
+func TestForgottenOnOldStream(t *testing.T) {
+	h := openHall(t)
+	h.tell(func() { h.say([]string{"1", "2"}, nil) })
+	h.await(2)
+	if err := h.purge(t.Context(), token("hall"), 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.Claim(2, "new"); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-h.reports; len(r.Claimed) != 1 || r.Claimed[0].State.Dropped != 2 {
+		t.Fatalf("%+v", r)
+	}
+	if err := h.Enter(3, Entry{User: User{ID: "bob", Name: "Bob", Nick: "bob", Room: "new"}, Limit: 9}); err != nil {
+		t.Fatal(err)
+	}
+	h.await(1)
+	var rec roomRecord
+	if _, known, err := h.load(t.Context(), roomKey(token("new")), &rec); err != nil || !known || rec.Dropped != 2 || rec.After != 2 {
+		t.Errorf("opened as %+v, %v, %v", rec, known, err)
+	}
+	h.Leave("new", "bob", "bob")
+	for gone := false; !gone; {
+		for _, c := range (<-h.reports).Changes {
+			gone = gone || c.Kind == Left
+		}
+	}
+	h.Release("new")
+	for known, begin := true, time.Now(); known; {
+		if time.Since(begin) > answerWithin {
+			t.Fatalf("still there: %+v", rec)
+		}
+		var err error
+		if _, known, err = h.load(t.Context(), roomKey(token("new")), &rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
