@@ -54,7 +54,8 @@ type rawMessage struct {
 	Subject string `json:"subject"`
 	Seq     int64  `json:"seq"`
 	Data    []byte `json:"data"`
-	reason  string // of a deletion that was read directly, or republished
+	Header  []byte `json:"hdrs"` // as it is written, of one that a leader gave
+	reason  string // of a deletion
 }
 
 // deleted reports whether the message stands for a deleted key of the bucket.
@@ -91,6 +92,13 @@ func (j *JetStream) get(ctx context.Context, stream string, ask getRequest) (*ra
 	if errorCode(err) == codeNotFound {
 		return nil, nil
 	}
+	if m := answer.Message; m != nil && len(m.Header) > 0 {
+		header, err := nats.DecodeHeadersMsg(m.Header)
+		if err != nil {
+			return nil, err
+		}
+		m.reason = reasonOf(header)
+	}
 	return answer.Message, err
 }
 
@@ -124,39 +132,35 @@ func (j *JetStream) ends(ctx context.Context, stream string) (first, last int64,
 const (
 	partMessages = 256
 	partBytes    = 1 << 20
-	lagPause     = 20 * time.Millisecond // before a replica that lags behind is asked again
+	partTimeout  = time.Second // between two of its messages
 )
 
 // stretch reads the messages of the subjects with a seq of at least from, in order, until take returns false or
 // one with a seq of at least until has been read, which the leader is known to have had: so what is read has no hole,
-// whichever replica answers. If the leader has lost it since, to age or a removal, what is left is read.
+// whichever replica answers. One that lags behind, or says nothing, may do so for long, and it is the nearest that
+// answers each time: then the leader is asked for the rest. What that has lost since, to age or a removal, is left out.
 func (j *JetStream) stretch(ctx context.Context, stream, filter string, from, until int64, take func(*rawMessage) bool) error {
-	for from <= until {
-		last, stop, err := j.part(ctx, stream, getRequest{Seq: from, NextFor: filter, Batch: partMessages, MaxBytes: partBytes}, take)
-		switch {
-		case err != nil:
-			return err
-		case stop:
-			return nil
-		case last >= from:
-			from = last + 1
+	for replica := true; from <= until; {
+		if replica {
+			last, stop, err := j.part(ctx, stream, getRequest{Seq: from, NextFor: filter, Batch: partMessages, MaxBytes: partBytes}, take)
+			if err != nil || stop {
+				return err
+			}
+			replica = last >= from
+			from = max(from, last+1)
 			continue
 		}
-		if left, err := j.get(ctx, stream, getRequest{Seq: from, NextFor: filter}); left == nil || err != nil {
+		m, err := j.get(ctx, stream, getRequest{Seq: from, NextFor: filter})
+		if m == nil || err != nil || !take(m) {
 			return err
 		}
-		timer := time.NewTimer(lagPause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		}
+		from = m.Seq + 1
 	}
 	return nil
 }
 
-// part reads one part of a stretch from some replica. last is the seq of its last message, 0 when there is none.
+// part reads one part of a stretch from some replica, or what of it comes. last is the seq of its last message, 0 when
+// there is none.
 func (j *JetStream) part(ctx context.Context, stream string, ask getRequest, take func(*rawMessage) bool) (last int64, stop bool, err error) {
 	data, err := json.Marshal(ask)
 	if err != nil {
@@ -172,8 +176,8 @@ func (j *JetStream) part(ctx context.Context, stream string, ask getRequest, tak
 		return 0, false, err
 	}
 	for {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
+		m, err := nextMessage(ctx, sub)
+		if m == nil {
 			return last, false, err
 		}
 		switch status := m.Header.Get("Status"); status {
@@ -194,14 +198,29 @@ func (j *JetStream) part(ctx context.Context, stream string, ask getRequest, tak
 	}
 }
 
+// nextMessage is nil when none comes for a while.
+func nextMessage(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
+	soon, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	m, err := sub.NextMsgWithContext(soon)
+	if err != nil && soon.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return m, err
+}
+
 // rawOf is a message that was read directly, or republished.
 func rawOf(m *nats.Msg) (*rawMessage, error) {
 	seq, err := strconv.ParseInt(m.Header.Get("Nats-Sequence"), 10, 64)
 	if err != nil {
 		return nil, fmt.Errorf("JetStream: a message without a sequence: %w", err)
 	}
-	reason, _ := base64.StdEncoding.DecodeString(m.Header.Get(reasonHeader)) // a broken one is none
-	return &rawMessage{Subject: m.Header.Get("Nats-Subject"), Seq: seq, Data: m.Data, reason: string(reason)}, nil
+	return &rawMessage{Subject: m.Header.Get("Nats-Subject"), Seq: seq, Data: m.Data, reason: reasonOf(m.Header)}, nil
+}
+
+func reasonOf(h nats.Header) string {
+	reason, _ := base64.StdEncoding.DecodeString(h.Get(reasonHeader)) // a broken one is none
+	return string(reason)
 }
 
 // pubAck is JetStream's answer to a message.

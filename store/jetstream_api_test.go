@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"testing"
@@ -20,28 +21,33 @@ func TestStretch(t *testing.T) {
 	}
 	defer nc.Close()
 	j := &JetStream{nc: nc}
+	reason := base64.StdEncoding.EncodeToString([]byte("NATS/1.0\r\n" + reasonHeader + ": " + base64.StdEncoding.EncodeToString([]byte("spam")) + "\r\n\r\n"))
 	for _, tc := range []struct {
 		name  string
-		parts [][]int64 // what the replicas that are asked have, one after the other
-		left  []bool    // whether the leader has more, when one had nothing
+		parts [][]int64 // what the replicas that are asked have, one after the other; nil: one does not answer
+		left  []int64   // what the leader has then; 0: nothing
 		until int64
 		want  []int64
 	}{
 		{"all at once", [][]int64{{1, 2, 3}}, nil, 3, []int64{1, 2, 3}},
 		{"more than was asked for", [][]int64{{1, 2, 3}}, nil, 2, []int64{1, 2, 3}},
 		{"parts", [][]int64{{1}, {2, 3}, {5}}, nil, 5, []int64{1, 2, 3, 5}},
-		{"replicas that lag", [][]int64{{1}, {}, {}, {2}, {}, {3}}, []bool{true, true, true}, 3, []int64{1, 2, 3}},
-		{"the newest is gone", [][]int64{{1}, {}}, []bool{false}, 3, []int64{1}},
-		{"all is gone", [][]int64{{}}, []bool{false}, 3, nil},
+		{"a replica that lags", [][]int64{{1}, {}}, []int64{2, 3}, 3, []int64{1, 2, 3}},
+		{"one that says nothing", [][]int64{nil}, []int64{1, 3}, 2, []int64{1, 3}},
+		{"the newest is gone", [][]int64{{1}, {}}, []int64{0}, 3, []int64{1}},
+		{"all is gone", [][]int64{{}}, []int64{0}, 3, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			const stream = "log"
 			parts, left := tc.parts, tc.left
 			replicas, err := j.nc.Subscribe("$JS.API.DIRECT.GET."+stream, func(ask *nats.Msg) {
-				for _, seq := range parts[0] {
+				has := parts[0]
+				if parts = parts[1:]; has == nil {
+					return
+				}
+				for _, seq := range has {
 					ask.RespondMsg(&nats.Msg{Header: nats.Header{"Nats-Sequence": {fmt.Sprint(seq)}, "Nats-Subject": {"x"}}, Data: []byte("x")})
 				}
-				parts = parts[1:]
 				ask.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"204"}}})
 			})
 			if err != nil {
@@ -50,8 +56,8 @@ func TestStretch(t *testing.T) {
 			defer replicas.Unsubscribe()
 			leader, err := j.nc.Subscribe("$JS.API.STREAM.MSG.GET."+stream, func(ask *nats.Msg) {
 				answer := fmt.Sprintf(`{"error":{"err_code":%d}}`, codeNotFound)
-				if left[0] {
-					answer = `{"message":{"subject":"x","seq":9}}`
+				if left[0] > 0 {
+					answer = fmt.Sprintf(`{"message":{"subject":"x","seq":%d,"hdrs":%q}}`, left[0], reason)
 				}
 				left = left[1:]
 				ask.Respond([]byte(answer))
@@ -64,6 +70,9 @@ func TestStretch(t *testing.T) {
 			defer cancel()
 			var read []int64
 			err = j.stretch(ctx, stream, "x", 1, tc.until, func(m *rawMessage) bool {
+				if told := len(m.Data) > 0; told == (m.reason == "spam") {
+					t.Errorf("%d has the reason %q", m.Seq, m.reason)
+				}
 				read = append(read, m.Seq)
 				return true
 			})

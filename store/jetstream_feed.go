@@ -139,6 +139,8 @@ func (f *feed) check(j *JetStream) {
 			}
 			f.pass(j, got.last)
 			f.drain(j)
+		} else {
+			j.opts.Logger.Warn("cannot read what the other nodes did", "error", err.Error())
 		}
 		if f.again && err == nil {
 			f.check(j)
