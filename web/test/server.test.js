@@ -63,7 +63,10 @@ class Server {
     const child = (this.process = spawn(binary, ["serve", "--addr", `127.0.0.1:${port}`, "--db", "", ...(flags ?? [])], { stdio: ["ignore", "pipe", "pipe"] }));
     const lines = [child.stdout, child.stderr].map((input) => createInterface({ input }));
     await Promise.any(lines.map((line) => once(line, "line"))); // it listens when it says so
-    for (let up = false; !up; ) up = await fetch(`http://127.0.0.1:${port}/healthz`).then(({ ok }) => ok, () => false);
+    for (let up = false; !up; ) {
+      assert.equal(child.exitCode, null, "the server has ended");
+      up = await fetch(`http://127.0.0.1:${port}/healthz`).then(({ ok }) => ok, () => false);
+    }
   }
 
   /** @param {NodeJS.Signals} signal */
