@@ -146,6 +146,10 @@ func (j *JetStream) lookUp(c *change, key string) {
 		j.carryOn(c.key)
 		return
 	}
+	r, rev := j.rooms[c.room], int64(0)
+	if r != nil {
+		rev = r.recordRev
+	}
 	work(j, serverTimeout, func(ctx context.Context) (*rawMessage, error) {
 		return j.get(ctx, j.names.bucket, getRequest{LastFor: j.names.keys + key})
 	}, func(m *rawMessage, err error) {
@@ -153,9 +157,9 @@ func (j *JetStream) lookUp(c *change, key string) {
 		case err != nil:
 			j.wrote(c, key, nil, err)
 			return
-		case m == nil: // never written, or forgotten since
+		case m == nil: // never written, or forgotten since; but the feed may have told of a newer one meanwhile
 			c.deleted = 0
-			if r := j.rooms[c.room]; r != nil && key == roomKey(c.room) {
+			if key == roomKey(c.room) && r != nil && r == j.rooms[c.room] && r.recordRev == rev {
 				r.recordRev, r.known, r.record = 0, false, roomRecord{}
 			}
 			j.seen(c, 0)

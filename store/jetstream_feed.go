@@ -131,16 +131,17 @@ func (f *feed) check(j *JetStream) {
 		return got, err
 	}, func(got found, err error) {
 		f.checking = false
-		if err == nil {
-			for _, m := range got.messages {
-				if m.Seq > f.last {
-					f.apply(j, m)
-				}
+		for _, m := range got.messages { // as in a room's check
+			if m.Seq > f.last {
+				f.apply(j, m)
 			}
+		}
+		if err == nil {
 			f.pass(j, got.last)
 			f.drain(j)
 		} else {
 			j.opts.Logger.Warn("cannot read what the other nodes did", "error", err.Error())
+			f.settle()
 		}
 		if f.again && err == nil {
 			f.check(j)

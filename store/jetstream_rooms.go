@@ -139,12 +139,12 @@ func (j *JetStream) check(r *sharedRoom) {
 		if j.rooms[r.token] != r || r.loading {
 			return
 		}
-		if err == nil {
-			for _, m := range f.messages {
-				if m.Seq > r.last {
-					r.accept(j, m)
-				}
+		for _, m := range f.messages { // without a hole, though it failed later: so it comes on, however much it lacks
+			if m.Seq > r.last {
+				r.accept(j, m)
 			}
+		}
+		if err == nil {
 			r.last = max(r.last, f.last) // a removal may have taken some
 			r.settle()
 			r.drain(j)

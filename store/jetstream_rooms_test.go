@@ -100,6 +100,21 @@ func TestLostOnTheWay(t *testing.T) {
 	}
 }
 
+// What can be read of what is missing is told, though something behind it cannot: so a node that lacks more than it can
+// read at once comes on all the same.
+func TestLostBeforeWhatCannotBeRead(t *testing.T) {
+	h := openHall(t)
+	h.tell(func() {
+		h.say([]string{"1", "2"}, []string{"1", "2"})
+		if err := h.nc.Publish(h.names.messages+token("hall"), []byte("no message of a node")); err != nil {
+			t.Error(err)
+		}
+	})
+	if heard := h.await(2); !slices.Equal(heard, []string{"1", "2"}) {
+		t.Errorf("heard %v", heard)
+	}
+}
+
 // Who comes in has been told of everything that was there before, though it has not reached this node yet.
 func TestEnterBehindWhatIsLost(t *testing.T) {
 	h := openHall(t)
