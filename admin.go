@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,8 +47,8 @@ func admin(h *hub.Hub, log store.Log, metrics *prometheus.Registry) http.Handler
 			return
 		}
 		room := protocol.PrepareName(name)
-		if n := utf8.RuneCountInString(room); n < 1 || n > protocol.MaxRoom || strings.ContainsFunc(room, unicode.IsControl) {
-			http.Error(w, fmt.Sprintf("the name of a room has 1 to %d characters", protocol.MaxRoom), http.StatusBadRequest)
+		if !protocol.IsRoom(room) {
+			http.Error(w, fmt.Sprintf("the name of a room has 1 to %d characters, no control characters", protocol.MaxRoom), http.StatusBadRequest)
 			return
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), time.Minute)

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
@@ -46,7 +44,7 @@ func (c *Claims) Validate() error {
 	switch {
 	case c.Subject == "":
 		return errors.New("sub must not be empty")
-	case err != nil || utf8.RuneCountInString(name) > protocol.MaxName || strings.ContainsFunc(name, unicode.IsControl):
+	case err != nil || !protocol.IsName(name):
 		return fmt.Errorf("name must be 1 to %d characters, such as RFC 8266 allows", protocol.MaxName)
 	}
 	return nil

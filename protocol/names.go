@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
@@ -28,6 +29,23 @@ func PrepareName(s string) string {
 // collapse trims white space (the Unicode property) and makes each inner run one
 // U+0020.
 func collapse(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// IsName reports whether a prepared name may be a user's, but for what RFC 8266
+// says of it.
+func IsName(prepared string) bool { return isLine(prepared, MaxName) }
+
+// IsRoom reports whether a prepared name may be a room's.
+func IsRoom(prepared string) bool { return isLine(prepared, MaxRoom) }
+
+func isLine(s string, most int) bool {
+	return within(s, 1, most) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// within reports whether s has so many characters.
+func within(s string, least, most int) bool {
+	n := utf8.RuneCountInString(s)
+	return least <= n && n <= most
+}
 
 var errNickname = errors.New("is not a nickname that RFC 8266 allows")
 

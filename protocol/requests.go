@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	validation "github.com/go-ozzo/ozzo-validation/v4"
@@ -33,7 +32,7 @@ func (p Parser) login(data jsontext.Value) (*Login, *Error) {
 		Since:   f.integer("since", absent),
 	}
 	var noNick error
-	if n := utf8.RuneCountInString(r.Name); 0 < n && n <= MaxName { // a longer one is refused, and costs 2 µs a byte to compare
+	if within(r.Name, 1, MaxName) { // a longer one is refused, and costs 2 µs a byte to compare
 		r.Nick, noNick = Nickname(r.Name)
 	}
 	if f.errs == nil && noNick == nil && p.isLogin(r, &f) {
@@ -58,12 +57,7 @@ func (p Parser) checkLogin(r *Login, f *fields, noNick error) error {
 // isLogin is what the rules come to for a login: the valid ones of a storm pass
 // without reflection, in 1 instead of 5 µs and 3 instead of 40 allocations.
 func (p Parser) isLogin(r *Login, f *fields) bool {
-	within := func(s string, least, most int) bool {
-		n := utf8.RuneCountInString(s)
-		return least <= n && n <= most
-	}
-	return (within(r.Name, 1, MaxName) || p.Tokens && !f.has("name")) && !strings.ContainsFunc(r.Name, unicode.IsControl) &&
-		within(r.Room, 1, MaxRoom) && !strings.ContainsFunc(r.Room, unicode.IsControl) &&
+	return (IsName(r.Name) || p.Tokens && !f.has("name")) && IsRoom(r.Room) &&
 		(!f.has("access") || within(r.Access, MinSecret, MaxAccess)) &&
 		(!f.has("session") || within(r.Session, MinSecret, MaxSecret)) &&
 		(!f.has("epoch") || r.Epoch != "") &&
@@ -98,10 +92,7 @@ func (p Parser) roomMessage(data jsontext.Value) (*RoomMessage, *Error) {
 }
 
 // isKey is what the rule for a key comes to.
-func isKey(key string) bool {
-	n := utf8.RuneCountInString(key)
-	return MinSecret <= n && n <= MaxSecret
-}
+func isKey(key string) bool { return within(key, MinSecret, MaxSecret) }
 
 func parseTyping(data jsontext.Value) (*Typing, *Error) {
 	f := fields{object: object{names: typingNames}}
