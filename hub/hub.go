@@ -257,7 +257,7 @@ func (h *Hub) step(ev event) {
 func (h *Hub) advance() {
 	if !h.now.Before(h.sweepAt) {
 		h.sweep()
-		h.sweepAt = h.now.Add(min(h.cfg.PingInterval/4, h.cfg.LoginTimeout/4, time.Second))
+		h.sweepAt = h.now.Add(min(h.cfg.PingInterval/looksPerPing, h.cfg.LoginTimeout/4, time.Second))
 	}
 	for {
 		t, ok := h.timers.due(h.now)

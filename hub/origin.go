@@ -118,7 +118,7 @@ var harmlessText = regexp.MustCompile(`^[A-Za-z0-9.:/\[\]_-]{1,200}$`)
 
 // sameHost compares an origin with a Host header; a browser leaves out the
 // scheme's own port in both, other clients may name it.
-func sameHost(scheme, origin, host string) bool {
+func sameHost(scheme, host, header string) bool {
 	port := ownPorts[scheme]
-	return port != "" && origin == strings.TrimSuffix(host, port)
+	return port != "" && host == strings.TrimSuffix(header, port)
 }

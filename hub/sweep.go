@@ -27,8 +27,8 @@ func (h *Hub) sweep() {
 	}
 }
 
-// looksPerPing is how often a ping interval it is looked for signs of life, so
-// that it shows to a quarter for how long there were none.
+// looksPerPing is how often in a ping interval each connection is looked at for
+// signs of life: a silence is known as exactly as that.
 const looksPerPing = 4
 
 // look drops a peer that has been silent for two ping intervals, and pings the

@@ -148,7 +148,7 @@ var errNoKeys = errors.New("hub: no key set yet")
 func (t *Tokens) check(token string) (*grant, error) {
 	var c Claims
 	parsed, err := t.parser.ParseWithClaims(token, &c, t.keys)
-	if (errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, jwt.ErrTokenUnverifiable)) && t.nameless(parsed) {
+	if (errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, jwt.ErrTokenUnverifiable)) && t.readAgain(parsed) {
 		c = Claims{}
 		_, err = t.parser.ParseWithClaims(token, &c, t.keys)
 	}
@@ -170,9 +170,10 @@ func (t *Tokens) check(token string) (*grant, error) {
 	}, nil
 }
 
-// nameless reports whether a token whose key was not found does not name it, and has
-// the set read again, as the library does for a name that it does not know.
-func (t *Tokens) nameless(token *jwt.Token) bool {
+// readAgain has the set read again for a token whose key was not found and that names
+// none, and reports whether it is one: for a name that it does not know the library
+// has done so already.
+func (t *Tokens) readAgain(token *jwt.Token) bool {
 	if t.set == nil || token == nil || token.Header["kid"] != nil {
 		return false
 	}
@@ -197,7 +198,7 @@ func (t *Tokens) admit(login *protocol.Login, logger *slog.Logger) (*grant, *pro
 	g, err := t.check(login.Token)
 	if err != nil {
 		logger.Debug("a login's token is not good", "error", err)
-		if err == errNoKeys {
+		if errors.Is(err, errNoKeys) {
 			return nil, protocol.NewError(protocol.CodeUnavailable)
 		}
 		return nil, nil
