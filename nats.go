@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"parley/hub"
@@ -31,6 +33,23 @@ func (n *natsFlags) check() error {
 		return errors.New("--nats-lease must be 1s at the least")
 	}
 	return checkNATS(n.NATS)
+}
+
+// checkNATS refuses a list that the client would try to connect to for ever. Its error does not repeat the list, in
+// which there may be a password.
+func checkNATS(list string) error {
+	if list == "" {
+		return nil
+	}
+	for address := range strings.SplitSeq(list, ",") {
+		if address = strings.TrimSpace(address); !strings.Contains(address, "://") {
+			address = "nats://" + address
+		}
+		if u, err := url.Parse(address); err != nil || u.Host == "" {
+			return errors.New("--nats is not one or several addresses, as in nats://a:4222,b:4222")
+		}
+	}
+	return nil
 }
 
 // openStore opens the log, and puts it and its directory into the hub's configuration.
