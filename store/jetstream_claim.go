@@ -85,8 +85,8 @@ func (j *JetStream) loaded(r *sharedRoom, l loaded, err error) {
 		j.late[r] = struct{}{}
 		return
 	}
-	if r.unknown = -1; !l.known {
-		r.unknown = l.page.Dropped
+	if r.presumed = -1; !l.known {
+		r.presumed = l.page.Dropped
 	}
 	j.setRecord(r, l.rev, l.known, l.record)
 	state := roomState(r.known && r.record.Opened, r.record.Lock, l.page)

@@ -95,7 +95,7 @@ func (j *JetStream) openRoom(c *change, r *sharedRoom) {
 		rec.Opened, rec.Lock = true, c.entry.Access
 	}
 	rec.Closing = false
-	known, unknown := r.known, r.unknown
+	known, presumed := r.known, r.presumed
 	work(j, serverTimeout, func(ctx context.Context) (m *rawMessage, err error) {
 		if !known { // an earlier room of that name may have had what the stream has dropped by now
 			first, last, err := j.ends(ctx, j.names.log)
@@ -103,8 +103,8 @@ func (j *JetStream) openRoom(c *change, r *sharedRoom) {
 				return nil, err
 			}
 			rec.After, rec.Dropped = last, first-1
-			if unknown >= 0 {
-				rec.Dropped = unknown // as the hub was told
+			if presumed >= 0 {
+				rec.Dropped = presumed // as the hub was told
 			}
 		}
 		return j.written(ctx, roomKey(r.token), rec, rev)

@@ -30,7 +30,7 @@ type sharedRoom struct {
 	record    roomRecord
 	known     bool  // there is a record
 	recordRev int64 // of its last write or deletion
-	unknown   int64 // there was none from the start, and up to here the hub took messages for dropped; -1: there was
+	presumed  int64 // while there never was one: up to here the hub was told that messages are dropped; else -1
 	people    map[string]*person
 	gone      map[string]int64 // while loading: revisions of deletions
 }
@@ -203,7 +203,7 @@ func (j *JetStream) setRecord(r *sharedRoom, rev int64, known bool, rec roomReco
 	}
 	r.recordRev, r.known, r.record = rev, known, rec
 	if known {
-		r.unknown = -1
+		r.presumed = -1
 	}
 }
 
