@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -118,7 +119,6 @@ func TestAwayForLong(t *testing.T) {
 		t.Errorf("Ann was closed with %d", code)
 	}
 	guest.Fence() // is not logged in, and stays
-	bob.Timeout = leaving
 	until(t, bob, "notification", func(n hubtest.Notification) bool { return n.Kind == "left" && n.User.Name == "Ann" })
 	missed := bob.RoomMessage("while away", "").Seq
 	a.cut(false)
@@ -135,16 +135,18 @@ func TestAwayForLong(t *testing.T) {
 // Started before NATS is there the server says so, and begins when it is.
 func TestStartsBeforeNATS(t *testing.T) {
 	url := natstest.Server(t, t.TempDir())
-	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
-	link.Refuse(true)
-	opened := make(chan struct{})
+	nobody, err := net.Listen("tcp", "127.0.0.1:0") // whom the first attempt comes to
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close()
 	go func() {
-		defer close(opened)
-		<-time.After(time.Second)
-		link.Refuse(false)
+		if conn, err := nobody.Accept(); err == nil {
+			conn.Close()
+		}
 	}()
+	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"), nobody.Addr().String())
 	s := hubtest.Start(t, "--nats", "nats://"+link.Addr())
-	<-opened
 	if out := s.Output(); strings.Count(out, "waiting for NATS") != 1 {
 		t.Errorf("it said %s", out)
 	}
