@@ -144,11 +144,12 @@ func TestAwayBehindEnter(t *testing.T) {
 	}
 }
 
-// The newest login has the user, though its node has not heard yet that an older one took it elsewhere.
-func TestTakenBackUnheard(t *testing.T) {
+// takenUnheard has Ann, who came in by a, taken over by b; a hears nothing of that before it is told.
+func takenUnheard(t *testing.T) (a, b *driver, tell func()) {
+	t.Helper()
 	url := natstest.Server(t, t.TempDir())
 	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
-	a, b := openDriver(t, "nats://"+link.Addr()), openDriver(t, url)
+	a, b = openDriver(t, "nats://"+link.Addr()), openDriver(t, url)
 	a.claim()
 	b.claim()
 	a.entered(a.begin("1", "Ann"))
@@ -157,8 +158,14 @@ func TestTakenBackUnheard(t *testing.T) {
 	if out := b.entered(b.begin("2", "Ann")); out.Err != nil || !out.Resumed {
 		t.Fatalf("%+v", out)
 	}
+	return a, b, func() { link.Each(func(l *hubtest.Link) { l.Thaw(hubtest.ToClient) }) }
+}
+
+// The newest login has the user, though its node has not heard yet that an older one took it elsewhere.
+func TestTakenBackUnheard(t *testing.T) {
+	a, b, tell := takenUnheard(t)
 	ref := a.begin("3", "Ann")
-	link.Each(func(l *hubtest.Link) { l.Thaw(hubtest.ToClient) })
+	tell()
 	if out := a.entered(ref); out.Err != nil || out.ID != "1" {
 		t.Errorf("%+v", out)
 	}
@@ -169,17 +176,7 @@ func TestTakenBackUnheard(t *testing.T) {
 
 // A connection ends on a node that has not heard yet that its user is on another one by now: that stays where it is.
 func TestAwayOfTakenOver(t *testing.T) {
-	url := natstest.Server(t, t.TempDir())
-	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
-	a, b := openDriver(t, "nats://"+link.Addr()), openDriver(t, url)
-	a.claim()
-	b.claim()
-	a.entered(a.begin("1", "Ann"))
-	b.awaitChange(store.Arrived, "1")
-	link.Each(func(l *hubtest.Link) { l.Freeze(hubtest.ToClient) })
-	if out := b.entered(b.begin("2", "Ann")); out.Err != nil || !out.Resumed {
-		t.Fatalf("%+v", out)
-	}
+	a, b, tell := takenUnheard(t)
 	a.Away("hall", "Ann", "1")
 	ref := a.begin("3", "Bob") // behind it
 	b.await("that Bob is there", func(r store.Report) bool {
@@ -192,6 +189,6 @@ func TestAwayOfTakenOver(t *testing.T) {
 		}
 		return bob
 	})
-	link.Each(func(l *hubtest.Link) { l.Thaw(hubtest.ToClient) })
+	tell()
 	a.entered(ref)
 }
