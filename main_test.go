@@ -143,7 +143,7 @@ func start(t *testing.T, args ...string) *server {
 	case s.addr = <-listening:
 	case err := <-s.done:
 		t.Fatal(err)
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the server does not listen")
 	}
 	return s
@@ -241,7 +241,7 @@ func TestServe(t *testing.T) {
 
 // within bounds what a test waits for.
 func within(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"parley/deploy/deploytest"
 	"parley/hub/hubtest"
@@ -154,7 +153,6 @@ func TestNodeCutOff(t *testing.T) {
 		enter(fmt.Sprint("early ", i))
 	}
 	direct := hubtest.Dial(t, cut.WS())
-	direct.Timeout = 30 * time.Second
 	direct.Login(hubtest.Login{Name: "Ann", Room: "hall"})
 	link.Refuse(true)
 	link.Each(func(l *hubtest.Link) { l.Cut(true) })

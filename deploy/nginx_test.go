@@ -114,7 +114,6 @@ func TestSilence(t *testing.T) {
 	})
 	alive.Login(hubtest.Login{Name: "Ann", Room: "lobby"})
 	silent := hubtest.Dial(t, mute.socket("/"), mute.from(t, "127.0.0.1"))
-	silent.Timeout = time.Minute
 	if code, _ := silent.Ended(); code != -1 {
 		t.Errorf("a silent connection ended with the code %d, not by nginx", code)
 	}

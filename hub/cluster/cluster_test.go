@@ -20,8 +20,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	lease = 5 * time.Second
 	grace = 4 * time.Second
-
-	leaving = 2*lease + grace + 10*time.Second // at most, of the users of a node that is gone
 )
 
 // nodes starts servers on one NATS server.
@@ -153,7 +151,7 @@ func TestLock(t *testing.T) {
 	}
 	bob.Ask("logout", nil, nil)
 	ann.Ask("logout", nil, nil)
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for { // a room is forgotten when its node comes to it
 		f := bob.Request("login", hubtest.Login{Name: "Bob", Room: "vault"})
 		if f.Refusal() == nil {
@@ -185,7 +183,6 @@ func TestNodeDies(t *testing.T) {
 		t.Errorf("Bob comes back as %+v", ack)
 	}
 	for _, c := range []*hubtest.Client{ann, dan} {
-		c.Timeout = leaving
 		until(t, c, "notification", func(n hubtest.Notification) bool { return n.Kind == "left" && n.User.Name == "Cid" })
 		awaitUsers(t, c, "Ann", "Bob", "Dan")
 	}
