@@ -102,27 +102,15 @@ func TestStreamsAreChecked(t *testing.T) {
 	}
 }
 
-// endedBy is a log whose first line ends the wait.
-type endedBy struct {
-	strings.Builder
-	end func()
-}
-
-func (e *endedBy) Write(line []byte) (int, error) {
-	defer e.end()
-	return e.Builder.Write(line)
-}
-
 // Servers without JetStream are waited for: it may be on its way. The line says what to look at.
 func TestWithoutJetStream(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	told := &endedBy{end: cancel}
-	j, err := OpenJetStream(ctx, JetStreamOptions{URL: natstest.Plain(t), Logger: slog.New(slog.NewTextHandler(told, nil))})
+	ctx, logger := natstest.UntilSaid(t, "waiting for NATS")
+	j, err := OpenJetStream(ctx, JetStreamOptions{URL: natstest.Plain(t), Logger: logger})
 	if err == nil {
 		j.Close()
 	}
-	if !strings.Contains(told.String(), "waiting for NATS") || !strings.Contains(told.String(), "JetStream does not answer: is it turned on") {
-		t.Errorf("it says %s, %v", told, err)
+	if said := context.Cause(ctx); said == nil || !strings.Contains(said.Error(), "JetStream does not answer: is it turned on") {
+		t.Errorf("it says %v, %v", said, err)
 	}
 }
 

@@ -1,9 +1,6 @@
 package cluster
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,9 +42,8 @@ func TestSecureNATS(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var err error
 			for range 5 {
-				ctx, cancel := context.WithCancelCause(t.Context())
-				waits := untilSaid{"waiting for NATS", cancel}
-				_, err = store.OpenJetStream(ctx, store.JetStreamOptions{URL: url, Creds: tc.creds, TLS: tc.tls, Logger: slog.New(waits)})
+				ctx, logger := natstest.UntilSaid(t, "waiting for NATS")
+				_, err = store.OpenJetStream(ctx, store.JetStreamOptions{URL: url, Creds: tc.creds, TLS: tc.tls, Logger: logger})
 				if err == nil || !strings.Contains(err.Error(), "timeout") { // else the machine was too busy for a handshake
 					break
 				}
@@ -57,23 +53,4 @@ func TestSecureNATS(t *testing.T) {
 			}
 		})
 	}
-}
-
-// untilSaid ends a context when a line is logged, with its attributes for the cause.
-type untilSaid struct {
-	line string
-	end  context.CancelCauseFunc
-}
-
-func (untilSaid) Enabled(context.Context, slog.Level) bool { return true }
-func (u untilSaid) WithAttrs([]slog.Attr) slog.Handler     { return u }
-func (u untilSaid) WithGroup(string) slog.Handler          { return u }
-
-func (u untilSaid) Handle(_ context.Context, r slog.Record) error {
-	if r.Message == u.line {
-		said := ""
-		r.Attrs(func(a slog.Attr) bool { said += a.String() + " "; return true })
-		u.end(errors.New(said))
-	}
-	return nil
 }
