@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"parley/store/natstest"
@@ -17,15 +16,7 @@ import (
 // differs in what does not matter is used.
 func TestStreamsAreChecked(t *testing.T) {
 	url := natstest.Server(t, t.TempDir())
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := natstest.Streams(t, url)
 	const log, bucket = "-log", "KV_"
 	for _, tc := range []struct {
 		name   string

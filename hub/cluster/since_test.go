@@ -3,9 +3,6 @@ package cluster
 import (
 	"testing"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"parley/hub/hubtest"
 	"parley/store/natstest"
 )
@@ -19,16 +16,7 @@ func TestNewRoomOnOldStream(t *testing.T) {
 	for range 3 {
 		old.RoomMessage("of long ago", "")
 	}
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := js.Stream(t.Context(), "parley-log")
+	log, err := natstest.Streams(t, url).Stream(t.Context(), "parley-log")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"parley/store/proctest"
 )
@@ -32,6 +34,21 @@ func Plain(t testing.TB) (url string) {
 	s := start(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT})
 	await(t, s)
 	return s.ClientURL()
+}
+
+// Streams gives what looks at the streams of the server at url, and changes them, as an operator would.
+func Streams(t testing.TB, url string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }
 
 // Cluster starts n servers that are one cluster, and gives their URLs. They end with the test.
