@@ -117,8 +117,11 @@ func TestGroupIsBounded(t *testing.T) {
 			t.Errorf("%d messages of %d bytes in one report", len(r.Stored), bytes)
 		}
 	}
-	if s.messages != 0 || s.bytes != 0 {
-		t.Errorf("of an empty queue %d messages and %d bytes are counted", s.messages, s.bytes)
+	s.mu.Lock()
+	messages, bytes := s.messages, s.bytes
+	s.mu.Unlock()
+	if messages != 0 || bytes != 0 {
+		t.Errorf("of an empty queue %d messages and %d bytes are counted", messages, bytes)
 	}
 	if groups < 3 || groups > 20 {
 		t.Errorf("%d messages in %d groups", len(sizes), groups)
