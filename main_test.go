@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +85,30 @@ func TestRunRefuses(t *testing.T) {
 				t.Errorf("it tells the password: %s", line)
 			}
 		})
+	}
+}
+
+// The README's table has the flags that there are, and no others.
+func TestFlagsInTheReadme(t *testing.T) {
+	var help bytes.Buffer
+	if err := run(t.Context(), []string{"serve", "--help"}, &help); err != nil {
+		t.Fatal(err)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "\n## All flags\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	flags := func(text, expr string) (names []string) {
+		for _, m := range regexp.MustCompile(expr).FindAllStringSubmatch(text, -1) {
+			names = append(names, m[1])
+		}
+		slices.Sort(names)
+		return slices.Compact(names)
+	}
+	if has, are := flags(table, "`--([a-z-]+)`"), flags(help.String(), `(?m)^ +--([a-z-]+)=`); len(are) == 0 || !slices.Equal(has, are) {
+		t.Errorf("the README has %v, there are %v", has, are)
 	}
 }
 
