@@ -35,8 +35,8 @@ func (h *Hub) Drain(ctx context.Context) {
 	}
 }
 
-// startDrain says goodbye. Those who come back to a successor shall not do so all
-// at once: each is told a time of its own, spread at the configured rate.
+// startDrain says goodbye, and sends everybody away: soon after, or each at its turn
+// where other servers take over.
 func (h *Hub) startDrain() {
 	if h.draining.on {
 		return
@@ -51,14 +51,22 @@ func (h *Hub) startDrain() {
 		h.sendOver()
 		return
 	}
+	h.sayGoodbye(drainAfter+restartGrace, func(*client, time.Duration) {})
+	h.timers.set(h.now.Add(drainAfter), h.closeAll)
+}
+
+// sayGoodbye tells each connection when to come back, and calls then with it. They
+// shall not do so all at once: from first on each has a time of its own, spread at the
+// configured rate.
+func (h *Hub) sayGoodbye(first time.Duration, then func(*client, time.Duration)) {
 	places := rand.Perm(len(h.clients))
 	i := 0
 	for c := range h.clients {
-		wait := drainAfter + restartGrace + time.Duration(float64(places[i])/h.cfg.DrainRate*float64(time.Second))
+		wait := first + time.Duration(float64(places[i])/h.cfg.DrainRate*float64(time.Second))
 		i++
 		h.send(c, h.frame(protocol.AppendGoodbye(h.scratch[:0], wait, "The server restarts.")))
+		then(c, wait)
 	}
-	h.timers.set(h.now.Add(drainAfter), h.closeAll)
 }
 
 // closeAll accepts nothing more, or those who go on talking would keep the server
@@ -91,4 +99,26 @@ func (h *Hub) drained() {
 	if h.draining.closing && len(h.clients) == 0 {
 		h.draining.done = true
 	}
+}
+
+// sendOver is a drain that others take over from: each connection is closed at its turn, and comes back at once.
+func (h *Hub) sendOver() {
+	last := time.Duration(0)
+	h.sayGoodbye(drainAfter, func(c *client, wait time.Duration) {
+		wait = min(wait, drainAtMost-drainAfter)
+		last = max(last, wait)
+		h.timers.set(h.now.Add(wait), func() { h.sendOn(c) })
+	})
+	h.timers.set(h.now.Add(last+drainAfter), h.closeAll)
+}
+
+// sendOn closes a connection when what it was promised is done.
+func (h *Hub) sendOn(c *client) {
+	c.leaving = true
+	if !c.ended && (c.inFlight > 0 || c.blocked()) {
+		h.timers.set(h.now.Add(10*time.Millisecond), func() { h.sendOn(c) })
+		return
+	}
+	h.flushAnswers()
+	h.end(c, protocol.CloseRestart)
 }

@@ -13,10 +13,11 @@
 // # Who owns what
 //
 // The goroutine of Run owns the Hub's state, every room, every member and the
-// fields of a client that say so: there is no lock in it, and nothing in hub.go,
-// handle*.go, login.go, leave.go, room.go, presence.go, session.go and drain.go starts a
-// goroutine, reads a clock or does I/O. Clients may block on the hub; the hub
-// blocks on nobody: queues and the log are try-send.
+// fields of a client that say so: there is no lock in it, and but for Run, which reads
+// the clock before each step, nothing in hub.go, handle*.go, login.go, leave.go, room.go,
+// presence.go, session.go, shared*.go, sweep.go and drain.go starts a goroutine, reads a
+// clock or does I/O. Clients may block on the hub; the hub blocks on nobody: queues and
+// the log are try-send.
 //
 // Because of that the state machine can be run without any goroutine: tests call
 // step and advance by themselves, and search its schedules.

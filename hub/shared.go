@@ -1,19 +1,15 @@
 package hub
 
 import (
-	"errors"
-	"math/rand/v2"
-	"time"
-
 	"parley/protocol"
 	"parley/store"
 )
 
-// With a shared directory this hub is one of several that are one chat. What differs stands here: the hub asks the
-// directory to let somebody in, or out, and its members change by what the directory reports, never before. So a
-// room's members are the same on all nodes, in the same order (one that was away may hear late of who came). One whose
-// connection is elsewhere is a member without a client: it is listed, named and counted like one in its grace period,
-// which its own node runs.
+// With a shared directory this hub is one of several that are one chat. What differs stands here, and in shared_enter.go
+// for those who come in: the hub asks the directory to let somebody in, or out, and its members change by what the
+// directory reports, never before. So a room's members are the same on all nodes, in the same order (one that was away
+// may hear late of who came). One whose connection is elsewhere is a member without a client: it is listed, named and
+// counted like one in its grace period, which its own node runs.
 
 // handleShared takes what a shared directory reports.
 func (h *Hub) handleShared(r store.Report) {
@@ -29,111 +25,6 @@ func (h *Hub) handleShared(r store.Report) {
 	if r.Lost {
 		h.lost()
 	}
-}
-
-// askToEnter is a login's second step; entered goes on with it.
-func (h *Hub) askToEnter(l *loginPage) {
-	c, r := l.ev.c, l.room
-	if c.lost { // its user may be elsewhere by now, and stays there
-		h.leaveIdle(r)
-		return
-	}
-	if wait := h.guesses.wait(c.addr, h.now); wait > 0 {
-		h.fail(l.ev, protocol.RateLimited(wait))
-		h.leaveIdle(r)
-		return
-	}
-	e := store.Entry{
-		User:  store.User{ID: h.newID(), Name: l.req.Name, Nick: l.req.Nick, Room: r.name},
-		Limit: h.cfg.RoomLimit,
-	}
-	if l.req.Session != "" {
-		sum := sessionHash(l.req.Session)
-		e.Session = sum[:]
-	}
-	if l.req.Access != "" {
-		e.Access = accessHash(l.req.Access)
-	}
-	ref := h.ref()
-	if err := h.shared.Enter(ref, e); err != nil {
-		h.fail(l.ev, protocol.NewError(protocol.CodeUnavailable))
-		h.leaveIdle(r)
-		return
-	}
-	h.entering[ref] = l
-	c.entering = true
-	r.pending++
-}
-
-func (h *Hub) entered(out store.Entered) {
-	l := h.entering[out.Ref]
-	delete(h.entering, out.Ref)
-	c, r := l.ev.c, l.room
-	c.entering = false
-	r.pending--
-	if out.Err == nil {
-		r.opened, r.lock = true, out.Lock
-		if m := h.members[out.ID]; m != nil && !m.remote {
-			l.member, l.resumed = m, out.Resumed
-		} else { // it has gone on already, in the same report
-			out.Err = store.ErrAway
-		}
-	}
-	switch {
-	case out.Err != nil:
-		h.abandon(l.member)
-		if errors.Is(out.Err, store.ErrWrongKey) {
-			h.guesses.wrong(c.addr, h.now)
-		}
-		if !c.ended {
-			h.fail(l.ev, protocol.NewError(entryCode(out.Err)))
-		}
-		h.leaveIdle(r)
-	case c.ended:
-		h.abandon(l.member)
-	default:
-		h.login(l, nil)
-	}
-	h.proceed(c)
-}
-
-// cancelEnter gives up on a login whose connection has ended: by the time that it is carried out its user may have
-// come back elsewhere, and would be taken from there.
-func (h *Hub) cancelEnter(c *client) {
-	for ref, l := range h.entering {
-		if l.ev.c == c {
-			h.shared.Cancel(ref)
-		}
-	}
-}
-
-func entryCode(err error) protocol.Code {
-	switch {
-	case errors.Is(err, store.ErrWrongKey):
-		return protocol.CodeWrongKey
-	case errors.Is(err, store.ErrNameTaken):
-		return protocol.CodeNameTaken
-	case errors.Is(err, store.ErrRoomFull):
-		return protocol.CodeRoomFull
-	}
-	return protocol.CodeUnavailable
-}
-
-// abandon is through with a member that came in for a login which could not be finished: it may come back like
-// one whose connection broke.
-func (h *Hub) abandon(m *member) {
-	if m == nil || h.members[m.ID] != m {
-		return
-	}
-	h.announce(m.room) // which was left to the login
-	if m.client != nil || m.remote {
-		return
-	}
-	if m.session == [32]byte{} || h.cfg.Grace <= 0 {
-		h.leave(m)
-		return
-	}
-	h.beginGrace(m)
 }
 
 // askToLeave parts a member from its connection and asks that it be taken out of the room.
@@ -313,30 +204,4 @@ func (h *Hub) lost() {
 	}
 	clear(h.members)
 	h.users = store.NewUsers()
-}
-
-// sendOver is a drain that others take over from: each connection is closed at its turn, and comes back at once.
-func (h *Hub) sendOver() {
-	places := rand.Perm(len(h.clients))
-	last, i := time.Duration(0), 0
-	for c := range h.clients {
-		wait := drainAfter + time.Duration(float64(places[i])/h.cfg.DrainRate*float64(time.Second))
-		i++
-		h.send(c, appendText(nil, protocol.AppendGoodbye(nil, wait, "The server restarts.")))
-		wait = min(wait, drainAtMost-drainAfter)
-		last = max(last, wait)
-		h.timers.set(h.now.Add(wait), func() { h.sendOn(c) })
-	}
-	h.timers.set(h.now.Add(last+drainAfter), h.closeAll)
-}
-
-// sendOn closes a connection when what it was promised is done.
-func (h *Hub) sendOn(c *client) {
-	c.leaving = true
-	if !c.ended && (c.inFlight > 0 || c.blocked()) {
-		h.timers.set(h.now.Add(10*time.Millisecond), func() { h.sendOn(c) })
-		return
-	}
-	h.flushAnswers()
-	h.end(c, protocol.CloseRestart)
 }
