@@ -84,8 +84,8 @@ func elsewhere(log store.Log, trusted []netip.Prefix) func(http.Handler) http.Ha
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			proxied := r.Header.Get("X-Forwarded-For") != "" && contains(trusted, peerOf(r))
-			if err := log.Ready(); proxied && errors.Is(err, store.ErrLost) {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			if proxied && errors.Is(log.Ready(), store.ErrLost) {
+				http.Error(w, store.ErrLost.Error(), http.StatusServiceUnavailable)
 				return
 			}
 			next.ServeHTTP(w, r)
