@@ -96,7 +96,7 @@ type Typing struct {
 var (
 	// ErrAway: the servers that keep the log cannot be reached.
 	ErrAway = errors.New("the message log is out of reach")
-	// ErrLost: they could not be for so long that the other nodes do without this one, until it is one again.
+	// ErrLost: they were out of reach for so long that the other nodes do without this one, until it is registered anew.
 	ErrLost = errors.New("this node was out of reach for too long, and is to be registered anew")
 	// ErrWrongKey: the room is locked with another access key.
 	ErrWrongKey = errors.New("the room is locked with another access key")

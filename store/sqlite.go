@@ -28,11 +28,10 @@ const loaders = 4
 // SQLite is the log in one file (PROTOCOL.md section 6: "disk").
 //
 // One writer goroutine owns the connection that writes, and all that it knows of the rooms. Append, Claim, Lock
-// and Release put their work into its queue and return; it takes all that waits (but for what is more than groupBytes)
+// and Release put their work into its queue and return; it takes all that waits, of messages groupBytes at the most,
 // into one transaction, so that what came while the last flush ran shares the next one, and a lone message waits for
-// nobody. Once
-// a group is committed its messages are reported, and the rooms claimed in it are handed to the loaders, which
-// read from connections of their own. Read does the same in its caller's goroutine.
+// nobody. Once a group is committed its messages are reported, and the rooms claimed in it are handed to the loaders,
+// which read from connections of their own. Read does the same in its caller's goroutine.
 //
 // A transaction that fails is rolled back: its messages are reported as failed, none is broadcast. When it is
 // the commit that failed, they may come back after a crash; the error says so, and a retry by key decides. The
@@ -200,8 +199,8 @@ func (s *SQLite) poke() {
 	}
 }
 
-// take gives the writer all that waits, but no more than groupBytes, and takes the array of what it had before; last
-// says that no more will come.
+// take gives the writer all that waits, of messages groupBytes at the most (or one that is larger), and takes the array
+// of what it had before; last says that no more will come.
 func (s *SQLite) take(reuse []op) (ops []op, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
