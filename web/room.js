@@ -58,10 +58,11 @@ export const makeRoom = (socket, options) => {
 
   /** @param {import("./parley.js").ParleyError} error @param {boolean} again */
   const refused = (error, again) => {
+    const { code } = error;
     turn = undefined; // nothing was entered that stop would have to leave
     if (!again) stop(error);
-    else if (tries > 2) socket.drop(error.code); // another server may have more luck
-    else socket.later(error.code !== "rate_limited" ? backoff(++tries) : socket.wait(), room.login);
+    else if (tries > 2 && code === "unavailable") socket.drop(code); // another server may have more luck
+    else socket.later(code !== "rate_limited" ? backoff(++tries) : socket.wait(), room.login);
   };
 
   /** Gets a fresh token before this one ends. @param {Claims} claims */

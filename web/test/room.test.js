@@ -98,6 +98,22 @@ test("a server that cannot let anybody in is left for another", async (t) => {
   assert.equal((await joining).joined, true);
 });
 
+test("a room that is full again is waited for where one is", async (t) => {
+  const world = new World(t);
+  const room = await world.join();
+  world.ws.end(1006);
+  await world.clock.advance(20_000);
+  await world.welcome();
+  const connections = world.sockets.length;
+  for (let tries = 0; tries < 9; tries++) {
+    world.ws.ack(world.ws.one("login"), { error: "Full.", code: "room_full" });
+    await world.clock.advance(20_000);
+  }
+  world.ws.ack(world.ws.one("login"), entered({ resumed: false, recovered: true }));
+  await settled();
+  assert.deepEqual([room.joined, world.sockets.length], [true, connections]);
+});
+
 test("join gives up: timeout, signal; what may have been entered is left", async (t) => {
   const world = new World(t);
   mock.method(console, "warn", () => {});
