@@ -91,7 +91,7 @@ func TestSlowClients(t *testing.T) {
 					}
 				}
 				if !tt.reads {
-					time.Sleep(2 * tt.after) // on a clock that does not wait
+					<-time.After(2 * tt.after) // on a clock that does not wait
 				}
 				n, err := io.Copy(io.Discard, ours)
 				if took := time.Since(begin); tt.reads && took != tt.after || !tt.reads && n > 0 {

@@ -115,7 +115,7 @@ func TestRefusalsAreTold(t *testing.T) {
 				t.Fatal("not refused")
 			}
 		}
-		time.Sleep(time.Second) // on a clock that does not wait
+		<-time.After(time.Second) // on a clock that does not wait
 		if _, _, err := v.dial(&websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://late.example"}}}); err == nil {
 			t.Fatal("not refused")
 		}

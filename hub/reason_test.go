@@ -44,7 +44,7 @@ func TestEndsAreTold(t *testing.T) {
 			{func(g *guest) { _ = g.ws.CloseNow() }, `by=nobody code=0 reason="the connection broke" after=0s`},
 			{func(g *guest) { _ = g.ws.Close(websocket.StatusNormalClosure, "") }, `by=client code=1000 reason=bye after=0s`},
 			{func(g *guest) { _ = g.ws.Close(websocket.StatusNoStatusRcvd, "") }, `by=client code=1005 reason=bye after=0s`},
-			{func(g *guest) { time.Sleep(2 * time.Minute) }, `by=nobody code=0 reason="given up: no sign of life, or nothing taken of what it was sent" after=`},
+			{func(g *guest) { <-time.After(2 * time.Minute) }, `by=nobody code=0 reason="given up: no sign of life, or nothing taken of what it was sent" after=`},
 			{func(g *guest) { _ = g.ws.Write(t.Context(), websocket.MessageBinary, nil); g.closed() }, `by=server code=1003 reason="send text messages, not binary ones" after=0s`},
 		} {
 			g := v.connect()
