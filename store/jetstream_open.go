@@ -159,6 +159,9 @@ func (j *JetStream) open(ctx context.Context) (err error) {
 	if err := j.nc.FlushWithContext(ctx); err != nil {
 		return err
 	}
+	if err := j.takesMessages(ctx); err != nil {
+		return err
+	}
 	in, err := j.register(ctx)
 	if err != nil {
 		return err

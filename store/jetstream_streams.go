@@ -59,6 +59,28 @@ func (j *JetStream) setUp(ctx context.Context) error {
 	return nil
 }
 
+// takesMessages waits until the log's stream takes what is published: not every server of a cluster knows at once of a
+// new stream, or of its new leader. It is asked by a message that it refuses for the stream that it names.
+func (j *JetStream) takesMessages(ctx context.Context) error {
+	for {
+		probe := &nats.Msg{Subject: j.names.messages + "probe", Header: nats.Header{"Nats-Expected-Stream": {"none"}}}
+		_, err := j.nc.RequestMsgWithContext(ctx, probe)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, nats.ErrNoResponders) {
+			return fmt.Errorf("the stream %s does not answer: may this user publish to %s*? %w", j.names.log, j.names.messages, err)
+		}
+		pause := time.NewTimer(busyPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return fmt.Errorf("the stream %s has no leader: are most of its servers up? %w", j.names.log, err)
+		}
+	}
+}
+
 // maxAge is how long the stream keeps messages; 0: forever. The engine rebuilds its window of message ids from
 // messages that are stored, so none goes sooner.
 func (j *JetStream) maxAge() time.Duration {

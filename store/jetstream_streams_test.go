@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"parley/store/natstest"
@@ -101,6 +102,49 @@ func TestWithoutJetStream(t *testing.T) {
 		j.Close()
 	}
 	if said := context.Cause(ctx); said == nil || !strings.Contains(said.Error(), "JetStream does not answer: is it turned on") {
+		t.Errorf("it says %v, %v", said, err)
+	}
+}
+
+// A node is one when its log takes messages, no sooner: a new stream is not known at once to each server of a cluster.
+func TestTakesMessages(t *testing.T) {
+	nc, err := nats.Connect(natstest.Plain(t)) // the test answers for the stream
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), answerWithin)
+	defer cancel()
+	asked := make(chan error, 1)
+	go func() { asked <- (&JetStream{nc: nc, names: namesFor("parley")}).takesMessages(ctx) }()
+	for nc.Stats().InMsgs < 3 { // nobody is there, as it was told that often
+		select {
+		case err := <-asked:
+			t.Fatalf("it does not wait: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if _, err := nc.Subscribe("parley.log.*", func(m *nats.Msg) {
+		if m.Header.Get("Nats-Expected-Stream") == "" {
+			t.Error("the stream would keep it")
+		}
+		m.Respond([]byte(`{"error":{"err_code":10060}}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+}
+
+// Who may not publish into the log is told so at the start.
+func TestMayNotPublish(t *testing.T) {
+	ctx, logger := natstest.UntilSaid(t, "waiting for NATS")
+	j, err := OpenJetStream(ctx, JetStreamOptions{URL: natstest.Forbidding(t, "parley.log.>"), Logger: logger})
+	if err == nil {
+		j.Close()
+	}
+	if said := context.Cause(ctx); said == nil || !strings.Contains(said.Error(), "may this user publish to parley.log.*?") {
 		t.Errorf("it says %v, %v", said, err)
 	}
 }

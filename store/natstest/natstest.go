@@ -36,6 +36,19 @@ func Plain(t testing.TB) (url string) {
 	return s.ClientURL()
 }
 
+// Forbidding starts a server on which nobody may publish to the subjects, and gives its URL. It ends with the test.
+func Forbidding(t testing.TB, subjects string) (url string) {
+	t.Helper()
+	s := start(t, &server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoAuthUser: "anybody",
+		Users: []*server.User{{Username: "anybody", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{subjects}},
+		}}},
+	})
+	await(t, s)
+	return s.ClientURL()
+}
+
 // Streams gives what looks at the streams of the server at url, and changes them, as an operator would.
 func Streams(t testing.TB, url string) jetstream.JetStream {
 	t.Helper()
