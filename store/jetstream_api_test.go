@@ -82,3 +82,27 @@ func TestStretch(t *testing.T) {
 		})
 	}
 }
+
+// A room that is removed while its old messages are looked for has none.
+func TestTrimOfARemovedRoom(t *testing.T) {
+	nc, err := nats.Connect(natstest.Plain(t)) // the test answers for JetStream
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	j := &JetStream{nc: nc, names: namesFor("parley"), opts: JetStreamOptions{Options: Options{History: 100}}}
+	newest := stored{near: 100, far: 50}
+	answers := make(chan string, 2)
+	answers <- fmt.Sprintf(`{"message":{"subject":"x","seq":200,"data":%q}}`, base64.StdEncoding.EncodeToString(newest.encode()))
+	answers <- fmt.Sprintf(`{"error":{"err_code":%d}}`, codeNotFound)
+	if _, err := nc.Subscribe("$JS.API.STREAM.MSG.GET.parley-log", func(ask *nats.Msg) {
+		ask.Respond([]byte(<-answers))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), answerWithin)
+	defer cancel()
+	if err := j.trim(ctx, "a"); err != nil || len(answers) > 0 {
+		t.Errorf("%v, with %d answers left", err, len(answers))
+	}
+}

@@ -156,8 +156,8 @@ func (j *JetStream) trim(ctx context.Context, room string) error {
 		return err
 	}
 	r := roomReader{j: j, ctx: ctx, room: room}
-	at, err := r.decode(newest)
-	for kept := 0; err == nil && kept < j.opts.History; {
+	at, _ := r.decode(newest)
+	for kept := 0; kept < j.opts.History; {
 		hint, step := at.far, RecentMessages
 		if j.opts.History-kept < RecentMessages {
 			hint, step = at.near, markEvery
@@ -165,14 +165,12 @@ func (j *JetStream) trim(ctx context.Context, room string) error {
 		if hint == 0 {
 			return nil // it has not that many
 		}
-		var m *rawMessage
-		if m, err = j.get(ctx, j.names.log, getRequest{Seq: hint, NextFor: j.names.messages + t}); err == nil {
-			at, err = r.decode(m)
+		m, err := j.get(ctx, j.names.log, getRequest{Seq: hint, NextFor: j.names.messages + t})
+		if m == nil || err != nil { // nil: the room was removed meanwhile
+			return err
 		}
+		at, _ = r.decode(m)
 		kept += step
-	}
-	if err != nil {
-		return err
 	}
 	through := at.Seq - 1
 	start := j.opts.Now().Add(-duplicateWindow)

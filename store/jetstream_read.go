@@ -139,38 +139,37 @@ func (r *roomReader) within(seq int64) bool {
 	return seq > r.q.After && (r.q.Before == 0 || seq < r.q.Before)
 }
 
-func (r *roomReader) decode(raw *rawMessage) (m stored, err error) {
-	err = m.decode(raw.Data)
+// decode reads a message. One that is not of this server's format, which somebody put into the stream, is not ours: it
+// has a seq and no more, and is left out wherever messages are told.
+func (r *roomReader) decode(raw *rawMessage) (m stored, ours bool) {
+	if ours = m.decode(raw.Data) == nil; !ours {
+		m = stored{}
+	}
 	m.Room, m.Seq = r.room, raw.Seq
-	return m, err
+	return m, ours
 }
 
 // oldest reads the first messages after q.After.
 func (r *roomReader) oldest(end *rawMessage) (messages []stored, err error) {
 	size := 0
-	outer := r.j.stretch(r.ctx, r.j.names.log, r.subject, r.q.After+1, end.Seq, func(raw *rawMessage) bool {
-		var m stored
-		if m, err = r.decode(raw); err != nil || !r.within(m.Seq) {
+	err = r.j.stretch(r.ctx, r.j.names.log, r.subject, r.q.After+1, end.Seq, func(raw *rawMessage) bool {
+		if !r.within(raw.Seq) {
 			return false
 		}
-		messages = append(messages, m)
-		size += len(m.Body)
+		if m, ours := r.decode(raw); ours {
+			messages = append(messages, m)
+			size += len(m.Body)
+		}
 		return !r.enough(len(messages), size)
 	})
-	if err == nil {
-		err = outer
-	}
 	return messages, err
 }
 
 // newest reads backwards, from hint to hint, until there is enough.
 func (r *roomReader) newest(end *rawMessage) (messages []stored, err error) {
-	top, err := r.decode(end)
-	if err != nil {
-		return nil, err
-	}
+	top, ours := r.decode(end)
 	size := 0
-	if r.within(top.Seq) {
+	if ours && r.within(top.Seq) {
 		messages, size = append(messages, top), len(top.Body)
 	}
 	for far := false; top.Seq > r.q.After+1 && !r.enough(len(messages), size); {
@@ -190,8 +189,12 @@ func (r *roomReader) newest(end *rawMessage) (messages []stored, err error) {
 			size += len(m.Body)
 		}
 		messages = append(before, messages...)
-		if from == max(r.q.After+1, 1) || len(before) == 0 {
+		if from == max(r.q.After+1, 1) {
 			break // there are none before
+		}
+		if len(before) == 0 { // these are gone, or not ours
+			top = stored{Message: Message{Seq: from}}
+			continue
 		}
 		top = before[0]
 		// Small messages: one long step costs less than many.
@@ -202,19 +205,14 @@ func (r *roomReader) newest(end *rawMessage) (messages []stored, err error) {
 
 // between reads the messages with from <= seq <= through, at which there is one.
 func (r *roomReader) between(from, through int64) (messages []stored, err error) {
-	outer := r.j.stretch(r.ctx, r.j.names.log, r.subject, from, through, func(raw *rawMessage) bool {
+	err = r.j.stretch(r.ctx, r.j.names.log, r.subject, from, through, func(raw *rawMessage) bool {
 		if raw.Seq > through {
 			return false
 		}
-		var m stored
-		if m, err = r.decode(raw); err != nil {
-			return false
+		if m, ours := r.decode(raw); ours {
+			messages = append(messages, m)
 		}
-		messages = append(messages, m)
 		return true
 	})
-	if err == nil {
-		err = outer
-	}
 	return messages, err
 }

@@ -56,8 +56,8 @@ func (j *JetStream) republished(r *sharedRoom, m *nats.Msg) {
 	a := ahead{}
 	a.previous, _ = strconv.ParseInt(m.Header.Get("Nats-Last-Sequence"), 10, 64)
 	if err := a.decode(raw.Data); err != nil {
-		j.opts.Logger.Error("cannot read a message", "seq", raw.Seq, "error", err.Error())
-		return
+		j.opts.Logger.Error("cannot read a message, which is left out", "seq", raw.Seq, "error", err.Error())
+		return // the next one, or a check, goes past it
 	}
 	a.Room, a.Seq = r.name, raw.Seq
 	r.ahead = append(r.ahead, a)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,5 +135,66 @@ func TestTrim(t *testing.T) {
 				t.Errorf("%s: %d messages, mark %d before %d", when.what, n, p.Dropped, p.Messages[0].Seq)
 			}
 		}
+	}, unserved)
+}
+
+// What is no message of this server's, in a room's subject, is left out, and holds up nothing.
+func TestForeignMessages(t *testing.T) {
+	conform(t, Options{}, func(t *testing.T, r *rig) {
+		j := r.store.(*lonely).JetStream
+		foreign := func(n int) (seq int64) {
+			t.Helper()
+			for range n {
+				answer, err := j.nc.Request(j.names.messages+token("a"), []byte("\x01not ours"), answerWithin)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var ack pubAck
+				if err := ack.decode(answer); err != nil {
+					t.Fatal(err)
+				}
+				seq = ack.Seq
+			}
+			return seq
+		}
+		var want, told []int64
+		say := func(n int) {
+			t.Helper()
+			for range n {
+				out := r.say(t, "a", "ann", fmt.Sprint("key-of-message-", len(want)), "x")
+				if again := r.say(t, "a", "ann", fmt.Sprint("key-of-message-", len(want)), "x"); !again.Duplicate || again.Seq != out.Seq {
+					t.Fatalf("it was stored at %d and sent again for %+v", out.Seq, again)
+				}
+				want = append(want, out.Seq)
+			}
+		}
+		say(2)
+		foreign(3)
+		say(70) // marks, and what they point at
+		foreign(200)
+		say(70)
+		newest := foreign(2)
+		for _, m := range r.newlyStored() {
+			told = append(told, m.Seq)
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+		for _, q := range []Query{
+			{Limit: 1000}, {Limit: 50}, {Limit: 100}, {Limit: 50, Before: newest}, {Limit: 50, Before: want[72]}, {Limit: 1000, After: want[1]},
+			{Limit: 1000, After: want[1], Oldest: true}, {Limit: 30, After: want[60], Oldest: true}, {Limit: 1000, After: want[141]},
+		} {
+			page := (&memoryRoom{messages: bare(want)}).page(q)
+			got := r.page(t, "a", q)
+			same := slices.EqualFunc(got.Messages, page.Messages, func(a, b Message) bool { return a.Seq == b.Seq })
+			if !same || got.More != page.More {
+				t.Errorf("%+v: %d messages, more %v; want %d, %v", q, len(got.Messages), got.More, len(page.Messages), page.More)
+			}
+		}
+		r.reopen(t)
+		if state := r.claim(t, "a"); state.Seq != want[141] && state.Seq != newest {
+			t.Errorf("the room begins at %d", state.Seq)
+		}
+		say(1)
 	}, unserved)
 }
