@@ -140,7 +140,8 @@ func TestTakesMessages(t *testing.T) {
 // Who may not publish into the log is told so at the start.
 func TestMayNotPublish(t *testing.T) {
 	ctx, logger := natstest.UntilSaid(t, "waiting for NATS")
-	j, err := OpenJetStream(ctx, JetStreamOptions{URL: natstest.Forbidding(t, "parley.log.>"), Logger: logger})
+	addr := natstest.Configured(t, `authorization { users: [{ user: u, password: p, permissions: { publish: { deny: "parley.log.>" } } }] }`)
+	j, err := OpenJetStream(ctx, JetStreamOptions{URL: "nats://u:p@" + addr, Logger: logger})
 	if err == nil {
 		j.Close()
 	}

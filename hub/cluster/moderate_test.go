@@ -44,17 +44,10 @@ func TestKickElsewhere(t *testing.T) {
 	}
 }
 
-// An operator removes a room on one node: it is gone on all of them, with its members, messages, keys and lock.
-func TestRemovedRoom(t *testing.T) {
-	url, private := natstest.Server(t, t.TempDir()), proctest.FreeAddr(t)
-	a := hubtest.Start(t, "--nats", url, "--admin", private)
-	b := hubtest.Start(t, "--nats", url)
-	key := "the access key of the room"
-	ann := hubtest.Dial(t, b.WS())
-	first := ann.Login(hubtest.Login{Name: "Ann", Room: "hall", Access: key})
-	said := ann.RoomMessage("forget this", "key-of-the-message")
-
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+private+"/rooms/hall", nil)
+// removeRoom removes a room by the admin address of a server.
+func removeRoom(t *testing.T, admin, room string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://"+admin+"/rooms/"+room, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,6 +60,19 @@ func TestRemovedRoom(t *testing.T) {
 	if resp.StatusCode != http.StatusNoContent {
 		t.Fatal(resp.Status)
 	}
+}
+
+// An operator removes a room on one node: it is gone on all of them, with its members, messages, keys and lock.
+func TestRemovedRoom(t *testing.T) {
+	url, private := natstest.Server(t, t.TempDir()), proctest.FreeAddr(t)
+	a := hubtest.Start(t, "--nats", url, "--admin", private)
+	b := hubtest.Start(t, "--nats", url)
+	key := "the access key of the room"
+	ann := hubtest.Dial(t, b.WS())
+	first := ann.Login(hubtest.Login{Name: "Ann", Room: "hall", Access: key})
+	said := ann.RoomMessage("forget this", "key-of-the-message")
+
+	removeRoom(t, private, "hall")
 	if code, _ := ann.Ended(); code != 4503 {
 		t.Errorf("closed with %d", code)
 	}

@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 	"parley/hub/hubtest"
 	"parley/store"
 	"parley/store/natstest"
+	"parley/store/proctest"
 )
 
 // The NATS servers ask for credentials and a certificate and show one of their own: a server that is given all of it
@@ -52,5 +55,44 @@ func TestSecureNATS(t *testing.T) {
 				t.Errorf("it says %v, want %s", err, tc.says)
 			}
 		})
+	}
+}
+
+// The permissions that the file for operators gives to the nodes are enough for all that they do.
+func TestPermissions(t *testing.T) {
+	file, err := os.ReadFile("../../deploy/cluster/nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile(`(?ms)^# authorization \{$.*?^# \}$`).FindString(string(file))
+	if block == "" {
+		t.Fatal("it gives none")
+	}
+	url := "nats://parley:PASSWORD@" + natstest.Configured(t, regexp.MustCompile(`(?m)^# `).ReplaceAllString(block, ""))
+	admin := proctest.FreeAddr(t)
+	servers := []*hubtest.Server{hubtest.Start(t, "--nats", url, "--admin", admin), hubtest.Start(t, "--nats", url)}
+	ann, _ := enter(t, servers[0], "Ann")
+	bob, _ := enter(t, servers[1], "Bob")
+	ann.Ask("typing", map[string]bool{"typing": true}, nil)
+	until(t, bob, "typing", func(typing hubtest.Typing) bool { return typing.Typing })
+	if first, again := bob.RoomMessage("one", "key-of-the-message"), bob.RoomMessage("one", "key-of-the-message"); !again.Duplicate || again.Seq != first.Seq {
+		t.Errorf("kept at %d, and again %+v", first.Seq, again)
+	}
+	var page hubtest.HistoryPage
+	if ann.Ask("history", hubtest.HistoryRequest{Limit: 10}, &page); len(page.Messages) != 1 {
+		t.Errorf("the history is %+v", page)
+	}
+	bob.Drop()
+	moved, ack := enter(t, servers[0], "Bob")
+	if !ack.Resumed {
+		t.Errorf("Bob came back as %+v", ack)
+	}
+	moved.Ask("logout", nil, nil)
+	removeRoom(t, admin, "hall")
+	for _, s := range servers {
+		s.Terminate()
+		if out := s.Output(); strings.Contains(strings.ToLower(out), "permission") {
+			t.Errorf("it lacks some:\n%s", out)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -36,17 +37,22 @@ func Plain(t testing.TB) (url string) {
 	return s.ClientURL()
 }
 
-// Forbidding starts a server on which nobody may publish to the subjects, and gives its URL. It ends with the test.
-func Forbidding(t testing.TB, subjects string) (url string) {
+// Configured starts a server with JetStream and what else is in config, in its own language, and gives its address. It
+// ends with the test.
+func Configured(t testing.TB, config string) (addr string) {
 	t.Helper()
-	s := start(t, &server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoAuthUser: "anybody",
-		Users: []*server.User{{Username: "anybody", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Deny: []string{subjects}},
-		}}},
-	})
+	path := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := server.ProcessConfigFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Host, o.Port, o.JetStream, o.StoreDir = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir()
+	s := start(t, o)
 	await(t, s)
-	return s.ClientURL()
+	return s.Addr().String()
 }
 
 // Streams gives what looks at the streams of the server at url, and changes them, as an operator would.
