@@ -84,10 +84,14 @@ func (h *Hub) proceed(c *client) {
 	}
 }
 
-// size is the text that a waiting request holds, in bytes.
+// size is the text that a waiting request holds, in bytes, but for what is short
+// by the rules of section 3.
 func (ev received) size() int {
-	if m, ok := ev.req.(*protocol.RoomMessage); ok {
-		return len(m.Literal)
+	switch req := ev.req.(type) {
+	case *protocol.RoomMessage:
+		return len(req.Literal)
+	case *protocol.Login:
+		return len(req.Token) + len(req.Epoch)
 	}
 	return 0
 }

@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"parley/protocol"
 	"parley/store"
 )
 
@@ -36,6 +38,36 @@ func TestPageIsBounded(t *testing.T) {
 		}
 		if p.seqs[0] != want[0] || p.seqs[n-1] != want[n-1] {
 			t.Errorf("oldest %v: from %d to %d, want %d to %d", oldest, p.seqs[0], p.seqs[n-1], want[0], want[n-1])
+		}
+	}
+}
+
+// What a connection has waiting behind a page of history is bounded in bytes, whatever they are part of.
+func TestWhatWaitsIsBounded(t *testing.T) {
+	long := strings.Repeat("x", 60000)
+	for what, frame := range map[string]string{
+		"messages": `{"event":"roomMessage","data":"` + long + `"}`,
+		"epochs":   `{"event":"login","data":{"name":"Ann","room":"lobby","epoch":"` + long + `"},"ackId":3}`,
+		"tokens":   `{"event":"login","data":{"name":"Ann","room":"lobby","token":"` + long + `"},"ackId":3}`,
+	} {
+		s := newStage(Config{MessageLimit: MaxMessageLimit})
+		defer s.h.writers.close()
+		c := s.connect("ann")
+		s.say(t, "ann", `{"event":"login","data":{"name":"Ann","room":"lobby"},"ackId":1}`)
+		s.say(t, "ann", `{"event":"roomMessage","data":"hello"}`)
+		for _, frame := range append([]string{`{"event":"history","ackId":2}`}, slices.Repeat([]string{frame}, 100)...) {
+			ev, err := s.h.decode(c, []byte(frame))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.h.step(ev)
+		}
+		most := maxWaitingBytes / len(long)
+		if n := len(c.waiting); n == 0 || n > most {
+			t.Errorf("%d %s wait, want %d at most", n, what, most)
+		}
+		if lines := c.out.(*paper).lines; !strings.Contains(lines[len(lines)-1], string(protocol.CodeUnavailable)) {
+			t.Errorf("%s: the last one is answered with %.200s", what, lines[len(lines)-1])
 		}
 	}
 }
