@@ -140,12 +140,18 @@ type grant struct {
 	moderator bool
 }
 
+// errNoToken: the login came without one.
+var errNoToken = errors.New("there is none")
+
 // errNoKeys: no token can be told to be good or bad, since the key set was never read.
 var errNoKeys = errors.New("hub: no key set yet")
 
 // check verifies a token. It may block, when a key must be fetched; the hub's
 // goroutine never calls it.
 func (t *Tokens) check(token string) (*grant, error) {
+	if token == "" {
+		return nil, errNoToken
+	}
 	var c Claims
 	parsed, err := t.parser.ParseWithClaims(token, &c, t.keys)
 	if (errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, jwt.ErrTokenUnverifiable)) && t.readAgain(parsed) {
@@ -153,7 +159,7 @@ func (t *Tokens) check(token string) (*grant, error) {
 		_, err = t.parser.ParseWithClaims(token, &c, t.keys)
 	}
 	if err != nil {
-		if t.empty() && token != "" {
+		if t.empty() {
 			err = errNoKeys
 		}
 		return nil, err
@@ -202,6 +208,9 @@ func (t *Tokens) admit(login *protocol.Login, logger *slog.Logger) (*grant, *pro
 			return nil, protocol.NewError(protocol.CodeUnavailable)
 		}
 		return nil, nil
+	}
+	if !g.opens(login.Room) { // which the hub refuses
+		logger.Debug("a login's token is not good", "error", "its rooms do not have the one that was asked for")
 	}
 	if login.Name != "" && login.Name != g.name {
 		return nil, protocol.Invalid(map[string]string{"name": "must be the token's name, or absent"})

@@ -2,11 +2,14 @@ package hub
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"parley/protocol"
 )
 
 const testSecret = "0123456789abcdef0123456789abcdef"
@@ -99,6 +102,33 @@ func TestTokens(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// Whoever gave out tokens that do not work is told why, at the level debug.
+func TestWhyATokenIsNotGood(t *testing.T) {
+	tokens, err := SecretTokens(testSecret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hour := time.Now().Add(time.Hour)
+	good := mustToken(t, claims("Ann", hour, "lobby", "team-*"))
+	for _, tt := range []struct{ token, room, want string }{
+		{good, "lobby", ""},
+		{good, "team-7", ""},
+		{good, "cellar", "rooms"},
+		{mustToken(t, claims("Ann", hour)), "lobby", "rooms"},
+		{"", "lobby", "there is none"},
+		{mustToken(t, claims("Ann", time.Now().Add(-time.Minute), "*")), "lobby", "expired"},
+	} {
+		var logged strings.Builder
+		logger := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		if _, err := tokens.admit(&protocol.Login{Token: tt.token, Room: tt.room}, logger); err != nil {
+			t.Fatal(err)
+		}
+		if got := logged.String(); !strings.Contains(got, tt.want) || (tt.want == "") != (got == "") {
+			t.Errorf("%s: logged %q, want %q", tt.room, got, tt.want)
+		}
 	}
 }
 
