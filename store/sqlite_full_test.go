@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -48,6 +49,53 @@ func TestDamageWhileRunning(t *testing.T) {
 	}
 	if strings.Contains(r.Appended[0].Err.Error(), secret) {
 		t.Errorf("the text is in the error: %v", r.Appended[0].Err)
+	}
+}
+
+// TestProbe: what tells whether the disk takes anything gives it something, at the opening too, and changes nothing.
+func TestProbe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "parley.db")
+	open := func() *SQLite {
+		s, err := OpenSQLite(t.Context(), path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	written := func() int64 {
+		info, err := os.Stat(path + "-wal")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Size()
+	}
+	dropped := func(s *SQLite) (mark int64) {
+		if err := s.writer.conn.QueryRowContext(t.Context(), `SELECT dropped FROM log`).Scan(&mark); err != nil {
+			t.Fatal(err)
+		}
+		return mark
+	}
+	first := open()
+	if _, err := first.writer.conn.ExecContext(t.Context(), `UPDATE log SET dropped = 7`); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open()
+	defer s.Close()
+	before := written()
+	if before == 0 {
+		t.Error("nothing was written at the opening")
+	}
+	if err := s.writer.transaction(flushed, s.writer.probe); err != nil {
+		t.Fatal(err)
+	}
+	if written() == before {
+		t.Error("a probe writes nothing")
+	}
+	if got := dropped(s); got != 7 {
+		t.Errorf("a probe changed 7 to %d", got)
 	}
 }
 

@@ -20,7 +20,7 @@ func (st *writeStatements) prepare(ctx context.Context, conn *sql.Conn) (closeAl
 		statement{&st.begin, `BEGIN IMMEDIATE`},
 		statement{&st.commit, `COMMIT`},
 		statement{&st.rollback, `ROLLBACK`},
-		statement{&st.probe, `UPDATE log SET dropped = dropped`},
+		statement{&st.probe, `UPDATE log SET dropped = -1 - dropped`},
 
 		statement{&st.addMessage, `INSERT INTO messages (seq, room, at, sender, nick, user_id, key, body)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},

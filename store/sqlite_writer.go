@@ -208,8 +208,13 @@ func (w *writer) tidy() {
 	w.loose = w.loose[:0]
 }
 
-// probe writes something that changes nothing.
+// probe writes something that changes nothing: there and back, since SQLite writes no page for a row that stays as it
+// was.
 func (w *writer) probe() error {
-	_, err := w.stmts.probe.Exec()
-	return err
+	for range 2 {
+		if _, err := w.stmts.probe.Exec(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
