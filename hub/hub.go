@@ -177,7 +177,7 @@ func New(cfg Config) *Hub {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	h.metrics = newMetrics(cfg.Metrics, func() float64 { return float64(h.writers.total()) })
+	h.metrics = newMetrics(cfg.Metrics, h.log, func() float64 { return float64(h.writers.total()) })
 	return h
 }
 

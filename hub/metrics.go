@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"parley/protocol"
+	"parley/store"
 )
 
 // Metrics are what an operator can watch of the hub. The help texts say what each
@@ -32,8 +33,9 @@ type Metrics struct {
 // resumeRecovered is what a resume comes to when there is no gap.
 const resumeRecovered = "recovered"
 
-// newMetrics makes the hub's metrics, and a gauge of what waits in the queues.
-func newMetrics(r prometheus.Registerer, queued func() float64) *Metrics {
+// newMetrics makes the hub's metrics, and two gauges that are looked up when they are
+// asked for: whether the log is ready, and what waits in the queues.
+func newMetrics(r prometheus.Registerer, log store.Log, queued func() float64) *Metrics {
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "parley", Name: name, Help: help})
 		r.MustRegister(c)
@@ -59,6 +61,15 @@ func newMetrics(r prometheus.Registerer, queued func() float64) *Metrics {
 		Namespace: "parley", Name: "queue_bytes",
 		Help: "Bytes that wait in all outbound queues. Growth means clients that cannot keep up.",
 	}, queued))
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "parley", Name: "log_ready",
+		Help: "Whether the log takes messages: 1, or 0 while they are refused. /readyz says why.",
+	}, func() float64 {
+		if log.Ready() != nil {
+			return 0
+		}
+		return 1
+	}))
 	return &Metrics{
 		connections: gauge("connections", "Open WebSocket connections, logged in or not."),
 		users:       gauge("users", "Users in rooms, those in their grace period too."),

@@ -85,6 +85,7 @@ func TestMetrics(t *testing.T) {
 		"parley_resumes_total recovered":        2,
 		"parley_slow_consumers_total":           1,
 		"parley_queue_bytes":                    0,
+		"parley_log_ready":                      1,
 		"parley_ack_seconds":                    5,
 		"parley_log_append_seconds":             5,
 		"parley_hub_step_seconds":               1,
@@ -100,5 +101,12 @@ func TestMetrics(t *testing.T) {
 	delete(got, "parley_delivered_bytes_total")
 	if len(got) > 0 {
 		t.Error("not looked at:", got)
+	}
+
+	if err := s.h.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := readings(t, registry)["parley_log_ready"]; got != 0 {
+		t.Error("a closed log is ready:", got)
 	}
 }
