@@ -82,6 +82,7 @@ export const connect = (url = "ws", options = {}) => {
     stopTimers();
     /** @type {WebSocket} */
     const mine = (ws = new (options.WebSocket ?? WebSocket)(socket.url, "parley.v1"));
+    if (socket.state.state === "closed") awake(true); // not before: there may be no WebSocket to be had
     mine.onerror = () => {}; // its close follows
     mine.onclose = ({ code, reason }) => mine === ws && ended(code || 1006, reason); // Deno: 0
     mine.onmessage = ({ data }) => mine === ws && quietly(() => receive(data));
@@ -188,10 +189,7 @@ export const connect = (url = "ws", options = {}) => {
       const { state } = socket.state;
       notBefore = 0;
       socket.room?.resume();
-      if (state === "closed") {
-        attempt = 0;
-        awake(true);
-      }
+      if (state === "closed") attempt = 0;
       if (state === "closed" || state === "reconnecting") open();
     },
     disconnect: () => ended(1000, ""),

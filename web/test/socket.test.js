@@ -1,7 +1,7 @@
 /** The connection: sections 1, 2, 7 and 8 of PROTOCOL.md. */
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { ParleyError, connect } from "../parley.js";
+import { ParleyError, connect, join } from "../parley.js";
 import { FakeWebSocket, WELCOME, World, settled } from "./fake.js";
 
 /** The delays told by `reconnecting`. @param {World} world */
@@ -28,6 +28,21 @@ test("the address: ws next to the page, ws for http, no fragment", (t) => {
   }
   Object.assign(globalThis, { location: undefined });
   assert.throws(() => connect(undefined, world.options), TypeError);
+});
+
+test("without a WebSocket: told at once, and nothing goes on that would keep a program from ending", async (t) => {
+  const world = new World(t);
+  world.socket.disconnect();
+  class None {
+    constructor() {
+      throw new ReferenceError("WebSocket is not defined");
+    }
+  }
+  const options = { ...world.options, WebSocket: /** @type {any} */ (None) };
+  const url = "http://chat.test/";
+  assert.throws(() => connect(url, options), ReferenceError);
+  await assert.rejects(join({ ...options, url, name: "Ann", room: "lobby" }), ReferenceError);
+  assert.equal(world.clock.pending, 0);
 });
 
 test("connect: welcomed, then connected", async (t) => {
