@@ -137,6 +137,23 @@ func TestKeyboardAlone(t *testing.T) {
 	p.find("textbox", "Room")
 }
 
+// A banner that goes does not lose the focus: from the messages the next Tab comes to the box.
+func TestFocusBehindABanner(t *testing.T) {
+	server := memory(t)
+	for _, name := range []string{"Copy", "Not now"} {
+		p := newPage(t)
+		p.goTo(server.URL() + "/")
+		p.run(chromedp.KeyEvent("Ann\r"))
+		p.inside()
+		eval[bool](p, `([...document.querySelectorAll("#banners button")].find((b) => b.textContent === "`+name+`").focus(), true)`)
+		p.run(chromedp.KeyEvent("\r"))
+		p.wait("no banner", `document.querySelector("#banners input") === null`)
+		if at := eval[string](p, "document.activeElement.id"); at != "log" {
+			t.Errorf("after %s the focus is at %q", name, at)
+		}
+	}
+}
+
 // Every name that issue and documentation promise.
 func TestAccessibleNames(t *testing.T) {
 	server := memory(t)

@@ -22,7 +22,9 @@ export function banner(id, role, ...content) {
 export function unbanner(id) {
   for (const [key, element] of shown) {
     if (id !== undefined && key !== id) continue;
+    const focused = element.contains(document.activeElement);
     element.remove();
     shown.delete(key);
+    if (focused) $("log").focus({ preventScroll: true }); // else it would be lost, and the next Tab begin at the top
   }
 }
