@@ -10,7 +10,7 @@ import (
 	"parley/store"
 )
 
-// sender is the way out to one client: in life an outlet (conn.go), in tests of
+// sender is the way out to one client: in life an outlet (outlet.go), in tests of
 // the hub's state something that keeps what it is given. The hub's goroutine
 // calls it; nothing here blocks.
 type sender interface {

@@ -3,7 +3,7 @@
 //
 // # The walk of one message
 //
-// A connection's reader (client.go) takes a frame off the socket, decodes and
+// A connection's reader (reader.go) takes a frame off the socket, decodes and
 // validates it (package protocol) and puts a typed request into the hub's one
 // inbox. [Hub.Run] takes it out, and the handle files do what it asks to the
 // rooms. Messages go to the log (package store), and come back through the same

@@ -6,7 +6,8 @@
 // idempotency keys; a [Directory] says which rooms are known and what locks them. A driver is both:
 //
 //   - [Memory] answers in place and is gone with the process;
-//   - [SQLite] keeps one file; its writer goroutine commits in groups, so that many messages share one flush.
+//   - [SQLite] keeps one file; its writer goroutine commits in groups, so that many messages share one flush;
+//   - [JetStream] is several servers', on NATS, with a [Shared] directory in the place of a Directory.
 //
 // What every driver promises is written at the interfaces and tested by one conformance suite. In short:
 //
