@@ -38,6 +38,9 @@ func TestRefusals(t *testing.T) {
 	}
 	refused(room[:len(room)-1]+"a", "Bob", "Secret", "does not open the room")
 	refused("#harbour", "Bob", "Secret", "opens with its secret only")
+	if said := eval[string](bob, `document.getElementById("privacy-text").textContent`); strings.Contains(said, "Open room") {
+		t.Errorf("beside it stands %q", said)
+	}
 	refused(room, " ", "Your name", "name")
 	refused(room, strings.Repeat("é", 33), "Your name", "32 at most")
 	refused(room, "ann", "Your name", "called ann already")

@@ -30,6 +30,8 @@ let proposed = "";
 let settled = false;
 /** The link's secret is missing: no open room is entered in its place. */
 let incomplete = false;
+/** A room that has turned out to be private. @type {string | undefined} */
+let locked;
 /** The person has said whether to remember this room; what else they change does not unsay it. */
 let decidedOn = false;
 /** @type {{ place: Place, keys: ReturnType<typeof deriveKeys> } | undefined} */
@@ -124,7 +126,7 @@ function show(decided) {
 /** Says plainly who will be able to read, and whether the room is remembered. */
 function explain() {
   const given = checkSecret(secret.value);
-  const open = !given.secret && !incomplete;
+  const open = !given.secret && !incomplete && prepare(room.value) !== locked;
   const unable = given.secret !== "" && !available();
   $("privacy-icon").setAttribute("href", given.secret && !unable ? "#i-lock" : "#i-open");
   $("privacy").classList.toggle("open", open || unable);
@@ -210,6 +212,10 @@ export function refused(error, place) {
       if (proposed && place.secret === proposed && !settled) {
         room.value = freshRoom();
         return fail(room, `The room ${place.room} exists already. Here is another one: join it, or choose a name of your own.`);
+      }
+      if (!place.secret) {
+        locked = place.room;
+        explain();
       }
       return fail(
         secret,
