@@ -71,3 +71,22 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A login whose messages were read before an operator removed the room, or they went for their age, is told none of
+// them.
+func TestDroppedSinceItWasRead(t *testing.T) {
+	for trimmed, want := range map[int64][]int64{0: {3, 5, 7}, 5: {7}, 7: nil} {
+		r := &room{trimmed: trimmed}
+		r.window.seq, r.window.from = 7, 7
+		read := &page{seqs: []int64{3, 5, 7}, messages: make([][]byte, 3), more: true}
+		read.query.Before = 8
+		p, whole := r.past(50, -1, read)
+		var seqs []int64
+		for _, m := range p.messages {
+			seqs = append(seqs, m.seq)
+		}
+		if !whole || !slices.Equal(seqs, want) || p.older != (trimmed == 0) {
+			t.Errorf("with %d dropped it has %v, older ones %v, whole %v", trimmed, seqs, p.older, whole)
+		}
+	}
+}

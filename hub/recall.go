@@ -122,7 +122,8 @@ func (h *Hub) judge(r *room, req *protocol.Login, ack *protocol.LoginAck, missin
 
 // past takes the room's newest messages from its window, behind those that were
 // read from the log. It is not whole when there is a hole between the two, or
-// when the window alone is less than what is wanted.
+// when the window alone is less than what is wanted. What was dropped since it was
+// read, as when an operator removed the room, is told no more.
 func (r *room) past(want int, since int64, read *page) (past, bool) {
 	w := &r.window
 	if read == nil {
@@ -134,11 +135,13 @@ func (r *room) past(want int, since int64, read *page) (past, bool) {
 	if w.from > upTo {
 		return past{}, false
 	}
-	p := past{older: read.more}
+	p := past{}
 	for i, data := range read.messages {
-		p.messages = append(p.messages, kept{read.seqs[i], data})
+		if read.seqs[i] > r.trimmed {
+			p.messages = append(p.messages, kept{read.seqs[i], data})
+		}
 	}
-	if p.older {
+	if p.older = read.more && len(p.messages) == len(read.messages); p.older {
 		p.from = p.messages[0].seq - 1
 	}
 	p.messages = append(p.messages, w.after(upTo)...)

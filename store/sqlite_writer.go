@@ -208,8 +208,8 @@ func (w *writer) tidy() {
 	w.loose = w.loose[:0]
 }
 
-// probe writes something that changes nothing: there and back, since SQLite writes no page for a row that stays as it
-// was.
+// probe writes something that changes nothing, in the transaction that has begun: there and back, since SQLite writes no
+// page for a row that stays as it was.
 func (w *writer) probe() error {
 	for range 2 {
 		if _, err := w.stmts.probe.Exec(); err != nil {
