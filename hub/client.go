@@ -134,9 +134,10 @@ func (c *client) abusive(now time.Time, wait time.Duration) bool {
 type member struct {
 	store.User
 	room      *room
-	client    *client  // nil in grace, or when remote
-	remote    bool     // its connection is, or was last, at another hub
-	session   [32]byte // SHA-256 of the session; zero when there is none
-	absence   uint64   // counts its drops, so that a grace period knows its own
-	moderator bool     // its token says so
+	client    *client   // nil in grace, or when remote
+	remote    bool      // its connection is, or was last, at another hub
+	session   [32]byte  // SHA-256 of the session; zero when there is none
+	absence   uint64    // counts its drops, so that a grace period knows its own
+	moderator bool      // its token says so
+	parted    store.Ref // when a shared directory was last told that it leaves, or is away
 }

@@ -24,6 +24,7 @@ type loginPage struct {
 	// Once a shared directory has let it in.
 	member  *member
 	resumed bool
+	ref     store.Ref // of the Enter
 }
 
 func (h *Hub) handleLogin(ev received, req *protocol.Login) {
@@ -127,7 +128,7 @@ func (h *Hub) restore(r *room, s store.RoomState) {
 // login is the second step, with what was read of the log for it, if it had to be.
 func (h *Hub) login(l *loginPage, read *page) {
 	c, r := l.ev.c, l.room
-	if h.shared != nil && l.member == nil {
+	if h.shared != nil && (l.member == nil || h.outdated(l)) {
 		h.askToEnter(l)
 		return
 	}

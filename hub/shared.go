@@ -33,6 +33,7 @@ func (h *Hub) askToLeave(m *member) {
 		h.depart(m)
 	}
 	m.absence++
+	m.parted = h.ref()
 	h.shared.Leave(m.Room, m.Nick, m.ID)
 }
 
@@ -68,6 +69,7 @@ func (h *Hub) loggedOut(id string) {
 // tellAway tells the other nodes that the member has no connection.
 func (h *Hub) tellAway(m *member) {
 	if h.shared != nil {
+		m.parted = h.ref()
 		h.shared.Away(m.Room, m.Nick, m.ID)
 	}
 }

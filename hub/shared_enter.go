@@ -11,11 +11,13 @@ import (
 func (h *Hub) askToEnter(l *loginPage) {
 	c, r := l.ev.c, l.room
 	if c.lost { // its user may be elsewhere by now, and stays there
+		h.abandon(l.member)
 		h.leaveIdle(r)
 		return
 	}
 	if wait := h.guesses.wait(c.addr, h.now); wait > 0 {
 		h.fail(l.ev, protocol.RateLimited(wait))
+		h.abandon(l.member)
 		h.leaveIdle(r)
 		return
 	}
@@ -33,12 +35,21 @@ func (h *Hub) askToEnter(l *loginPage) {
 	ref := h.ref()
 	if err := h.shared.Enter(ref, e); err != nil {
 		h.fail(l.ev, protocol.NewError(protocol.CodeUnavailable))
+		h.abandon(l.member)
 		h.leaveIdle(r)
 		return
 	}
-	h.entering[ref] = l
+	h.entering[ref], l.ref = l, ref
 	c.entering = true
 	r.pending++
+}
+
+// outdated reports whether what the directory answered does not hold any more: since it was asked the member has gone,
+// or its earlier connection has ended, and what the directory was told of that comes behind the answer, and would fall
+// on the newcomer. Asked again, it answers behind that.
+func (h *Hub) outdated(l *loginPage) bool {
+	m := l.member
+	return h.members[m.ID] != m || m.remote || m.parted > l.ref
 }
 
 func (h *Hub) entered(out store.Entered) {

@@ -109,12 +109,23 @@ func TestTranscriptsOverJetStream(t *testing.T) {
 func (s *stage) enterWhenOpened(t *testing.T) *client {
 	t.Helper()
 	c := s.connect("ann")
-	ev, err := s.h.decode(c, []byte(`{"event":"login","data":{"name":"Ann","room":"lobby","session":"ann-session-0001"},"ackId":1}`))
+	s.send(t, c, loginAnn)
+	return c
+}
+
+const (
+	loginAnn  = `{"event":"login","data":{"name":"Ann","room":"lobby","session":"ann-session-0001","since":0},"ackId":1}`
+	logoutAnn = `{"event":"logout","ackId":2}`
+)
+
+// send has the hub take a frame, and nothing of what the directory and the log readers do about it.
+func (s *stage) send(t *testing.T, c *client, frame string) {
+	t.Helper()
+	ev, err := s.h.decode(c, []byte(frame))
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.h.step(ev)
-	return c
 }
 
 // A login that waits for its room when its connection ends is not carried out afterwards: its user may be elsewhere.
@@ -193,4 +204,90 @@ func sameIDs(text string) string {
 		}
 		return names[id]
 	})
+}
+
+// Who leaves while another connection takes the user over leaves first: what the directory does last must not fall on
+// the newcomer, and each is answered.
+func TestLeavingDuringTakeOver(t *testing.T) {
+	url := natstest.Server(t, t.TempDir())
+	for name, leave := range map[string]func(*testing.T, *stage, *client){
+		"logout":  func(t *testing.T, s *stage, c *client) { s.send(t, c, logoutAnn) },
+		"goodbye": func(_ *testing.T, s *stage, c *client) { s.h.step(disconnected{c: c, goodbye: true}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSharedStage(t, url, name, Config{})
+			defer s.h.writers.close()
+			old := s.enterWhenOpened(t)
+			s.do(nil)
+			c := s.connect("again")
+			s.send(t, c, loginAnn)
+			leave(t, s, old)
+			s.do(nil)
+			s.wantFresh(t, old, c)
+			s.send(t, c, logoutAnn)
+			s.do(nil)
+			if c.entering || len(s.h.members) != 0 {
+				t.Errorf("the logout was not carried out, %d members", len(s.h.members))
+			}
+		})
+	}
+}
+
+// The same while the log is read for the newcomer: the user that was taken over is no more when that is done.
+func TestLeavingWhileLoginReads(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	old := s.enterWhenOpened(t)
+	s.do(nil)
+	s.send(t, old, `{"event":"roomMessage","data":"hello"}`)
+	s.do(nil)
+	r := s.h.rooms["lobby"]
+	s.h.windows.remove(r)
+	r.window = window{seq: r.window.seq, from: r.window.seq} // the message is in the log only
+	c := s.connect("again")
+	s.send(t, c, loginAnn)
+	for len(s.h.readers.asked) == 0 {
+		s.h.step(reported{<-s.shared.reports})
+	}
+	s.send(t, old, logoutAnn)
+	for len(s.h.members) > 0 {
+		s.h.step(reported{<-s.shared.reports})
+	}
+	s.do(nil)
+	s.wantFresh(t, old, c)
+}
+
+// A connection that breaks while another takes its user over does not leave it behind as away: its name could be taken.
+func TestConnectionBreaksDuringTakeOver(t *testing.T) {
+	s := newSharedStage(t, natstest.Server(t, t.TempDir()), "parley", Config{})
+	defer s.h.writers.close()
+	old := s.enterWhenOpened(t)
+	s.do(nil)
+	c := s.connect("again")
+	s.send(t, c, loginAnn)
+	var last store.Report
+	for len(last.Entered) == 0 { // it is on its way to the hub when the connection breaks
+		last = <-s.shared.reports
+	}
+	s.h.step(disconnected{c: old})
+	s.h.step(reported{last})
+	s.do(nil)
+	other := s.connect("other")
+	s.send(t, other, `{"event":"login","data":{"name":"Ann","room":"lobby"},"ackId":1}`)
+	s.do(nil)
+	if c.member == nil || c.ended || other.member != nil {
+		t.Errorf("Ann is %+v, the other %+v", c.member, other.member)
+	}
+}
+
+// wantFresh looks whether c has come in as somebody new, and old has been answered.
+func (s *stage) wantFresh(t *testing.T, old, c *client) {
+	t.Helper()
+	m := c.member
+	if c.ended || m == nil || s.h.members[m.ID] != m || m.client != c {
+		t.Errorf("the newcomer is %+v, ended %v; %v", m, c.ended, c.out.(*paper).lines)
+	}
+	if old.entering || old.member != nil || len(s.h.members) != 1 {
+		t.Errorf("the old one waits %v, is %+v; %d members", old.entering, old.member, len(s.h.members))
+	}
 }
