@@ -28,8 +28,11 @@ type guest struct {
 func (g *guest) come(ctx context.Context) error {
 	for {
 		conn, err := g.connect(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
-			return err
+			continue // an old worker may still have taken it, and ended before the handshake
 		}
 		g.conn, g.comes = conn, g.comes+1
 		err = conn.Write(ctx, "login", hubtest.Login{
