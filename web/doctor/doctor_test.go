@@ -38,7 +38,7 @@ func examine(t *testing.T, address string, site *deploytest.Site) []doctor.Check
 	t.Helper()
 	dial := deploytest.Dialer(visitor)
 	checks, err := doctor.Examine(t.Context(), address, doctor.Options{
-		Wait: 20 * time.Second, Patience: 5 * time.Second, Roots: site.CA.Pool(),
+		Wait: 20 * time.Second, Patience: time.Minute, Roots: site.CA.Pool(),
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
 			if err != nil {
@@ -99,6 +99,7 @@ func TestBroken(t *testing.T) {
 	suspicious := hubtest.Start(t, "--db", "", "--ping-interval", "1s", "--trusted-proxy", "192.0.2.1")
 	gullible := hubtest.Start(t, "--db", "", "--ping-interval", "1s", "--trusted-proxy", "127.0.0.0/8")
 	leisurely := hubtest.Start(t, "--db", "", "--trusted-proxy", "127.0.0.1/32")
+	expired := time.Now().Add(-time.Hour)
 	const (
 		noUpgrade  = "proxy_set_header Upgrade         $http_upgrade;"
 		forwarding = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
@@ -151,8 +152,8 @@ func TestBroken(t *testing.T) {
 			check: "address", found: "a client can choose its address: the server believes more of X-Forwarded-For than a proxy wrote",
 			change: "--trusted-proxy",
 		}, {
-			name: "expired", opts: deploytest.SiteOptions{Until: time.Now().Add(-time.Hour)},
-			check: "tls", found: "the certificate ended on " + time.Now().Add(-time.Hour).UTC().Format(time.DateOnly),
+			name: "expired", opts: deploytest.SiteOptions{Until: expired},
+			check: "tls", found: "the certificate ended on " + expired.UTC().Format(time.DateOnly),
 			change: "certbot renew",
 		}, {
 			name: "wrong name", opts: deploytest.SiteOptions{CertFor: "www.example.com"},
