@@ -89,7 +89,7 @@ func TestSlowConsumer(t *testing.T) {
 	const session = `,"session":"slow-session-0001"`
 	slow := v.login("Slow", session)
 	text := strings.Repeat("x", size)
-	sent := 0
+	sent, began := 0, time.Now()
 	for ; sent < 1000 && readings(t, registry)["parley_slow_consumers_total"] == 0; sent++ { // what its kernel takes varies
 		fast.ask("roomMessage", `"`+text+`"`)
 	}
@@ -101,7 +101,8 @@ func TestSlowConsumer(t *testing.T) {
 	for {
 		_, frame, err := slow.ws.Read(t.Context())
 		if err != nil {
-			if code := websocket.CloseStatus(err); code != websocket.StatusTryAgainLater {
+			// On a machine so busy that it has not come to the close frame in time, it is cut off without one.
+			if code := websocket.CloseStatus(err); code != websocket.StatusTryAgainLater && (code != -1 || time.Since(began) < closeTimeout) {
 				t.Fatalf("closed with %v", err)
 			}
 			break
