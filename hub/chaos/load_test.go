@@ -126,14 +126,14 @@ func (m *talker) read(ctx context.Context) error {
 	}
 }
 
-// talk says something now and then, one message at a time, until end.
+// talk says something now and then, one message at a time, until end, and at least once.
 func (m *talker) talk(ctx context.Context, end time.Time, think time.Duration) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		timer.Reset(min(time.Duration(m.rng.ExpFloat64()*float64(think)), time.Until(end)))
 		<-timer.C
-		if !time.Now().Before(end) {
+		if m.acked > 0 && !time.Now().Before(end) {
 			return nil
 		}
 		begin := time.Now()
