@@ -20,7 +20,7 @@ func (l *load) cost(send func() (deliveries int)) float64 {
 // await waits for deliveries. One that is missing fails the test; one too many or
 // out of order has done so already.
 func (l *load) await(delivered int) {
-	if !l.until(20*time.Second, func() bool { return l.delivered >= delivered }) || l.delivered > delivered {
+	if !l.until(time.Minute, func() bool { return l.delivered >= delivered }) || l.delivered > delivered {
 		l.t.Fatalf("%d of %d deliveries, %d connections closed", l.delivered, delivered, l.closed)
 	}
 }

@@ -62,7 +62,7 @@ func start(t *testing.T, p peer) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()

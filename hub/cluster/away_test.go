@@ -41,7 +41,7 @@ func (b *behind) readiness(t *testing.T) int {
 
 func (b *behind) awaitReadiness(t *testing.T, code int) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -54,12 +54,13 @@ func (b *behind) awaitReadiness(t *testing.T, code int) {
 	}
 }
 
-// twoBehind starts two servers; the first is behind a proxy of its own.
+// twoBehind starts two servers; the first is behind a proxy of its own. Unless args say otherwise, no lease and no grace
+// period ends while a test runs.
 func twoBehind(t *testing.T, args ...string) (*behind, *hubtest.Server) {
 	t.Helper()
 	url := natstest.Server(t, t.TempDir())
 	link := hubtest.NewProxy(t, strings.TrimPrefix(url, "nats://"))
-	flags := append(args, "--grace", grace.String(), "--nats")
+	flags := append([]string{"--grace", "10m", "--nats-lease", "10m"}, append(args, "--nats")...)
 	b := &behind{link: link, admin: proctest.FreeAddr(t)}
 	b.Server = hubtest.Start(t, append([]string{"--admin", b.admin}, append(flags, "nats://"+link.Addr())...)...)
 	return b, hubtest.Start(t, append(flags, url)...)
@@ -109,7 +110,7 @@ func TestOrderOfArrivalAfterAway(t *testing.T) {
 // NATS is away for longer: who is logged in is sent away, and comes back, here or elsewhere.
 func TestAwayForLong(t *testing.T) {
 	t.Parallel()
-	a, b := twoBehind(t, "--nats-lease", lease.String())
+	a, b := twoBehind(t, "--nats-lease", lease.String(), "--grace", grace.String())
 	ann, first := enter(t, a.Server, "Ann")
 	bob, _ := enter(t, b, "Bob")
 	guest := hubtest.Dial(t, a.WS())

@@ -198,7 +198,7 @@ func TestNodeDies(t *testing.T) {
 
 // A roll of all nodes: everybody moves, nobody leaves.
 func TestRoll(t *testing.T) {
-	s := nodes(t, 2)
+	s := nodes(t, 2, "--grace", "10m")
 	ann, _ := enter(t, s[0], "Ann")
 	bob, first := enter(t, s[1], "Bob")
 	accepted := bob.Begin("roomMessage", hubtest.Post{Message: "last words", Key: "key-of-last-words"})

@@ -63,7 +63,7 @@ func Streams(t testing.TB, url string) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(readyTimeout))
 	if err != nil {
 		t.Fatal(err)
 	}
