@@ -96,14 +96,8 @@ func TestStreamsAreChecked(t *testing.T) {
 
 // Servers without JetStream are waited for: it may be on its way. The line says what to look at.
 func TestWithoutJetStream(t *testing.T) {
-	ctx, logger := natstest.UntilSaid(t, "waiting for NATS")
-	j, err := OpenJetStream(ctx, JetStreamOptions{URL: natstest.Plain(t), Logger: logger})
-	if err == nil {
-		j.Close()
-	}
-	if said := context.Cause(ctx); said == nil || !strings.Contains(said.Error(), "JetStream does not answer: is it turned on") {
-		t.Errorf("it says %v, %v", said, err)
-	}
+	url := natstest.Plain(t)
+	natstest.WantRefused(t, "JetStream does not answer: is it turned on", opened(JetStreamOptions{URL: url}))
 }
 
 // A node is one when its log takes messages, no sooner: a new stream is not known at once to each server of a cluster.
@@ -139,14 +133,19 @@ func TestTakesMessages(t *testing.T) {
 
 // Who may not publish into the log is told so at the start.
 func TestMayNotPublish(t *testing.T) {
-	ctx, logger := natstest.UntilSaid(t, "waiting for NATS")
 	addr := natstest.Configured(t, `authorization { users: [{ user: u, password: p, permissions: { publish: { deny: "parley.log.>" } } }] }`)
-	j, err := OpenJetStream(ctx, JetStreamOptions{URL: "nats://u:p@" + addr, Logger: logger})
-	if err == nil {
-		j.Close()
-	}
-	if said := context.Cause(ctx); said == nil || !strings.Contains(said.Error(), "may this user publish to parley.log.*?") {
-		t.Errorf("it says %v, %v", said, err)
+	natstest.WantRefused(t, "may this user publish to parley.log.*?", opened(JetStreamOptions{URL: "nats://u:p@" + addr}))
+}
+
+// opened opens a node, and ends it at once when that works.
+func opened(opts JetStreamOptions) func(context.Context, *slog.Logger) error {
+	return func(ctx context.Context, logger *slog.Logger) error {
+		opts.Logger = logger
+		j, err := OpenJetStream(ctx, opts)
+		if err == nil {
+			j.Close()
+		}
+		return err
 	}
 }
 
