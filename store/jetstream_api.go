@@ -132,8 +132,10 @@ func (j *JetStream) ends(ctx context.Context, stream string) (first, last int64,
 const (
 	partMessages = 256
 	partBytes    = 1 << 20
-	partTimeout  = time.Second // between two of its messages
 )
+
+// partTimeout is how long the next message of a part is waited for. A test whose replicas all answer waits longer.
+var partTimeout = time.Second
 
 // stretch reads the messages of the subjects with a seq of at least from, in order, until take returns false or
 // one with a seq of at least until has been read, which the leader is known to have had: so what is read has no hole,

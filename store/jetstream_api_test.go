@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -40,6 +41,10 @@ func TestStretch(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			const stream = "log"
 			parts, left := tc.parts, tc.left
+			if !slices.ContainsFunc(parts, func(has []int64) bool { return has == nil }) {
+				defer func(before time.Duration) { partTimeout = before }(partTimeout)
+				partTimeout = answerWithin
+			}
 			replicas, err := j.nc.Subscribe("$JS.API.DIRECT.GET."+stream, func(ask *nats.Msg) {
 				has := parts[0]
 				if parts = parts[1:]; has == nil {
