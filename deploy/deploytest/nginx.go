@@ -14,7 +14,7 @@ import (
 
 const (
 	nginxPath = "/usr/sbin/nginx" // Debian's; it is not in everybody's PATH
-	waitLimit = 30 * time.Second
+	waitLimit = time.Minute
 	waitPoll  = 10 * time.Millisecond
 )
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,11 @@ func StartSite(t testing.TB, conf string, opts SiteOptions) *Site {
 		"/etc/letsencrypt/live/chat.example.com/privkey.pem", key,
 		"server 127.0.0.1:8080;", "server "+opts.Server+";",
 	)
+	if l, err := net.Listen("tcp6", "[::]:0"); err == nil {
+		l.Close()
+	} else { // a machine without IPv6, where nginx would not start
+		text = regexp.MustCompile(`(?m)^ *listen \[::\].*\n`).ReplaceAllString(text, "")
+	}
 	s.Nginx = StartNginx(t, s.Addr, text)
 	return s
 }

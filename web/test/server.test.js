@@ -29,7 +29,7 @@ after(() => rmSync(place, { recursive: true }));
  */
 async function freePort(t) {
   const port = 20000 + Math.floor(Math.random() * 12000);
-  const kept = createSocket("udp6");
+  const kept = createSocket("udp4");
   const server = createServer();
   try {
     await once(kept.bind(port), "listening");
