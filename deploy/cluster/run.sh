@@ -11,7 +11,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin # where Debian has nginx
 for i in 0 1 2 3 11 12 13 21 22 23; do
 	refused=0
-	curl -s --max-time 1 "http://127.0.0.1:$((port + i))" >/dev/null || refused=$?
+	curl -s --noproxy '*' --max-time 10 "http://127.0.0.1:$((port + i))" >/dev/null || refused=$?
 	if [ "$refused" != 7 ]; then
 		echo "Something listens on port $((port + i)) already: end it, or choose another: make cluster PORT=9000" >&2
 		exit 1
@@ -30,7 +30,7 @@ trap 'exit 0' INT TERM
 
 # answers PORT waits until somebody answers there; if one of all these ends before, it shows what they said.
 answers() {
-	until curl -fs "http://127.0.0.1:$1/healthz" >/dev/null; do
+	until curl -fs --noproxy '*' "http://127.0.0.1:$1/healthz" >/dev/null; do
 		for pid in $pids; do
 			kill -0 "$pid" 2>/dev/null || { tail -n 5 "$dir"/*.log >&2; exit 1; }
 		done
