@@ -222,7 +222,7 @@ func TestLinkCopiedByHand(t *testing.T) {
 
 // A reload stays in the room, with the address bar as empty as before.
 func TestReloadStaysInTheRoom(t *testing.T) {
-	server := memory(t)
+	server := memory(t, "--grace", "10m")
 	ann := newPage(t)
 	ann.join(server.URL()+"/"+room, "Ann")
 	bob := newPage(t)

@@ -29,7 +29,7 @@ func (p *page) state(word string) {
 
 // A lost connection: said at once, with a countdown; what was missed comes, what was written meanwhile goes, once.
 func TestDropAndComeBack(t *testing.T) {
-	server := memory(t)
+	server := memory(t, "--grace", "10m")
 	proxy := hubtest.NewProxy(t, server.Addr())
 	ann, bob := newPage(t), newPage(t)
 	ann.join(server.URL()+"/"+room, "Ann")
