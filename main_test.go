@@ -196,7 +196,7 @@ func get(t *testing.T, method, url string) (*http.Response, string) {
 
 func TestServe(t *testing.T) {
 	admin := proctest.FreeAddr(t)
-	s := start(t, "--admin", admin, "--db", filepath.Join(t.TempDir(), "parley.db"))
+	s := start(t, "--admin", admin, "--addr", proctest.FreeAddr(t), "--db", filepath.Join(t.TempDir(), "parley.db"))
 	admin = "http://" + admin
 	for _, tt := range []struct {
 		url, kind, want string
