@@ -92,13 +92,13 @@ func TestPageAndSocket(t *testing.T) {
 	}
 }
 
-// TestSilence shortens all times to 8 %: pings each 2 s, and nginx ends what has been silent for 4.8 s. It does that to
+// TestSilence shortens all times to 16 %: pings each 4 s, and nginx ends what has been silent for 9.6 s. It does that to
 // the connection of a server that does not ping so soon, while another's lives on.
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	short := []string{"_timeout    60s;", "_timeout 4800ms;"}
-	const silence = 5600 * time.Millisecond // of 70 s
-	pinging := start(t, hubtest.Start(t, "--db", "", "--ping-interval", "2s"), short...)
+	short := []string{"_timeout    60s;", "_timeout 9600ms;"}
+	const silence = 11200 * time.Millisecond // of 70 s
+	pinging := start(t, hubtest.Start(t, "--db", "", "--ping-interval", "4s"), short...)
 	mute := start(t, hubtest.Start(t, "--db", ""), short...)
 
 	begin := time.Now()
