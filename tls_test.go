@@ -197,6 +197,7 @@ func TestBrowserWithHTTP2(t *testing.T) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.NoSandbox,
 		chromedp.Flag("ignore-certificate-errors", true),
+		chromedp.Flag("no-proxy-server", true), // the machine's does not know the domain
 		chromedp.Flag("host-resolver-rules", "MAP "+domain+" 127.0.0.1"),
 		chromedp.UserDataDir(t.TempDir()),
 		chromedp.WSURLReadTimeout(2*time.Minute), // a browser's first start on a busy machine

@@ -51,6 +51,7 @@ var chromium = sync.OnceValues(func() (context.Context, error) {
 		"headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "no-default-browser-check",
 		"disable-background-networking", "disable-component-update", "disable-sync", "disable-extensions",
 		"disable-dev-shm-usage", // a container's may be too small for it
+		"no-proxy-server",       // the machine's knows none of the names used here
 		"disable-background-timer-throttling", "disable-backgrounding-occluded-windows", "disable-renderer-backgrounding",
 	} {
 		options = append(options, chromedp.Flag(flag, true))
