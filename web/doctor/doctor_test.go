@@ -36,9 +36,15 @@ func (elsewhere) LocalAddr() net.Addr {
 
 func examine(t *testing.T, address string, site *deploytest.Site) []doctor.Check {
 	t.Helper()
+	return examineWithin(t, address, site, time.Minute)
+}
+
+// examineWithin is examine where some answer never comes, and is waited for only so long.
+func examineWithin(t *testing.T, address string, site *deploytest.Site, patience time.Duration) []doctor.Check {
+	t.Helper()
 	dial := deploytest.Dialer(visitor)
 	checks, err := doctor.Examine(t.Context(), address, doctor.Options{
-		Wait: 20 * time.Second, Patience: time.Minute, Roots: site.CA.Pool(),
+		Wait: 20 * time.Second, Patience: patience, Roots: site.CA.Pool(),
 		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
 			if err != nil {
@@ -262,7 +268,7 @@ func TestHTTP2Upstream(t *testing.T) {
 		Change: []string{"    upstream parley {", "    server { listen 127.0.0.1:" + port + " http2; location / { proxy_pass http://" +
 			server.Addr() + "; } }\n    upstream parley {"},
 	})
-	checks := examine(t, "https://"+site.Host, site)
+	checks := examineWithin(t, "https://"+site.Host, site, 5*time.Second)
 	found := problems(checks)
 	if len(found) != 2 || found[0].Found != "what the proxy got is no HTTP/1.1" ||
 		found[1].Found != "what answers speaks HTTP/2 only; a WebSocket needs HTTP/1.1 all the way to the server" {
