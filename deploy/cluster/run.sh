@@ -9,6 +9,7 @@ set -eu
 parley=$1 nats=$2 port=${3:-8080}
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin # where Debian has nginx
+command -v curl >/dev/null || { echo "This needs curl: install it (Debian: apt-get install curl)" >&2; exit 1; }
 for i in 0 1 2 3 11 12 13 21 22 23; do
 	refused=0
 	curl -s --noproxy '*' --max-time 10 "http://127.0.0.1:$((port + i))" >/dev/null || refused=$?

@@ -42,7 +42,7 @@ const (
 	pingInterval = 2 * time.Second        // the server gives a silent peer up after two
 	harmEvery    = 100 * time.Millisecond // on average, one of the 20 connections
 	longFreeze   = 5 * time.Second        // longer than grace and two ping intervals
-	settleWithin = time.Minute
+	settleWithin = 3 * time.Minute
 )
 
 func TestChaos(t *testing.T) {
