@@ -129,23 +129,22 @@ func failure(t *testing.T, do func(*Client)) string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c := Dial(f, fake(t))
-		c.Timeout = 100 * time.Millisecond
-		do(c)
+		do(Dial(f, fake(t)))
 	}()
 	<-done
 	return f.message
 }
 
 func TestClientFailuresSayWhatCameInstead(t *testing.T) {
+	const short = 100 * time.Millisecond // for what does not come
 	for _, tc := range []struct {
 		name string
 		do   func(*Client)
 		want []string
 	}{
-		{"nothing came", func(c *Client) { c.Next() }, []string{"waited 100ms for any event; nothing else had come"}},
-		{"something else came", func(c *Client) { c.Send("emit", "typing"); c.Fence(); c.Expect("users", nil) }, []string{"waited 100ms for the event users", "unread instead: 1 frames", "typing"}},
-		{"no acknowledgement", func(c *Client) { c.Answer(99) }, []string{"waited 100ms for ack 99"}},
+		{"nothing came", func(c *Client) { c.Timeout = short; c.Next() }, []string{"waited 100ms for any event; nothing else had come"}},
+		{"something else came", func(c *Client) { c.Send("emit", "typing"); c.Fence(); c.Timeout = short; c.Expect("users", nil) }, []string{"waited 100ms for the event users", "unread instead: 1 frames", "typing"}},
+		{"no acknowledgement", func(c *Client) { c.Timeout = short; c.Answer(99) }, []string{"waited 100ms for ack 99"}},
 		{"the connection ended", func(c *Client) { c.Begin("close", 4503); c.Expect("users", nil) }, []string{"waited for the event users, but the connection ended", "4503", "as asked"}},
 		{"a refusal", func(c *Client) { c.Ask("refuse", nil, nil) }, []string{"refuse was refused: invalid: name: cannot be blank."}},
 		{"no refusal", func(c *Client) { c.Refused("ping", nil, "invalid") }, []string{"ping: want it refused with invalid, got ack 1"}},
