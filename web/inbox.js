@@ -35,7 +35,8 @@ export const makeInbox = (room) => {
       const own = room.isOwn(claimed.userId, claimed.key);
       const message = { text: null, ...claimed, own, live, sentAt: clock ? sentAt : undefined };
       known.set(id, mark(message, verdict, outOfOrder));
-      if (known.size > KNOWN) known.delete([...known.keys()][0]);
+      const [oldest] = known.keys();
+      if (known.size > KNOWN) known.delete(oldest);
       if (tell) give("message", known.get(id));
     }
     const changed = update.changed.flatMap(({ id, verdict, outOfOrder }) => {
