@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -96,7 +97,8 @@ func TestWrongKeysAreBounded(t *testing.T) {
 }
 
 func TestRemoveRoom(t *testing.T) {
-	s := newStage(Config{})
+	var log strings.Builder
+	s := newStage(Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	defer s.h.writers.close()
 	s.connect("ann")
 	s.say(t, "ann", `{"event":"login","data":{"name":"Ann","room":"vault","access":"aaaaaaaaaaaaaaaaaaaaaaaa","session":"ann-session-0001"},"ackId":1}`)
@@ -110,6 +112,9 @@ func TestRemoveRoom(t *testing.T) {
 	}
 	if got := strings.Join(out.lines, "\n"); !strings.HasPrefix(got, "x 4503") {
 		t.Error("the member:", got)
+	}
+	if !strings.Contains(log.String(), `msg="a room was removed" room=vault`) {
+		t.Error("the operator is not told:", log.String())
 	}
 	s.connect("bob")
 	got := s.say(t, "bob", `{"event":"login","data":{"name":"Bob","room":"vault","since":0},"ackId":1}`)

@@ -92,6 +92,7 @@ func (h *Hub) removed(out store.Removed) {
 	h.removals[out.Ref] <- out.Err
 	delete(h.removals, out.Ref)
 	if out.Err == nil {
+		h.logger.Info("a room was removed", "room", out.Room)
 		h.trim(store.Trim{Room: out.Room, Through: out.Through})
 	}
 }
