@@ -325,12 +325,13 @@ func TestMessageComesBackWhole(t *testing.T) {
 			Room: "café ✉", From: "Änn", Nick: "änn", UserID: "id", Key: "0123456789abcdef",
 			Body: "a\x00b\u2028'\"\\ 🎉",
 		}
-		at := r.now()
+		from := r.now().Truncate(time.Millisecond)
 		ref := r.send(t, sent)
+		to := r.now().Truncate(time.Millisecond)
 		r.settle()
 		out := r.outcome(t, ref)
-		if !out.At.Equal(at.Truncate(time.Millisecond)) || out.At.Location() != time.UTC {
-			t.Errorf("at %v for %v", out.At, at)
+		if out.At.Before(from) || out.At.After(to) || !out.At.Equal(out.At.Truncate(time.Millisecond)) || out.At.Location() != time.UTC {
+			t.Errorf("at %v, sent from %v to %v", out.At, from, to)
 		}
 		sent.Seq, sent.At = out.Seq, out.At
 		for where, got := range map[string][]Message{
