@@ -57,6 +57,36 @@ func TestOldLookAtARoom(t *testing.T) {
 	}
 }
 
+// Who was about to take over somebody who left at that moment is somebody new, and is said to be.
+func TestTakenOverHasLeft(t *testing.T) {
+	h := openHall(t)
+	if _, err := h.put(t.Context(), roomKey(token("hall")), roomRecord{Opened: true}, 0); err != nil {
+		t.Fatal(err)
+	}
+	key := userKey(token("hall"), token("ann"))
+	rev, err := h.put(t.Context(), key, userRecord{ID: "1", Name: "Ann", Nick: "ann", Session: []byte("hers"), Node: "another"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if heard := h.await(1); !slices.Equal(heard, []string{"Ann"}) {
+		t.Fatalf("heard %v", heard)
+	}
+	h.tell(func() { // the feed waits meanwhile
+		if _, err := h.remove(t.Context(), key, "", rev); err != nil {
+			t.Error(err)
+		}
+		h.enter(2, Entry{User: User{ID: "2", Name: "Ann", Nick: "ann", Room: "hall"}, Session: []byte("hers"), Limit: 9})
+	})
+	for r := range h.reports {
+		if len(r.Entered) > 0 {
+			if out := r.Entered[0]; out.Err != nil || out.ID != "2" || out.Resumed {
+				t.Errorf("%+v", out)
+			}
+			return
+		}
+	}
+}
+
 // lookBefore has a key looked up, and goes on with what is found when this node has heard of a change made since.
 func (j *JetStream) lookBefore(t *testing.T, key string, write func() error) {
 	t.Helper()

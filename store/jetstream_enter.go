@@ -42,7 +42,7 @@ func (j *JetStream) stepIn(c *change, r *sharedRoom, p *person) (through bool) {
 			j.refuse(c, ErrRoomFull)
 			return true
 		}
-		c.id = e.User.ID
+		c.resumed, c.id = false, e.User.ID // it may have been about to resume one who has left since
 		j.setKey(c, c.key, j.newcomer(e), c.deleted)
 	case p.ID == e.User.ID, e.Session != nil && string(p.Session) == string(e.Session):
 		// Written though it is here: it may be elsewhere by now, and this node not know yet.
