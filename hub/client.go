@@ -33,6 +33,7 @@ type client struct {
 
 	// Owned by Run.
 	member    *member    // who it is; nil when it is not logged in
+	asked     store.Ref  // when it asked for that
 	roomIndex int        // its place in the room's connections
 	entering  bool       // its login waits for the log
 	reading   bool       // a history request is at the log readers

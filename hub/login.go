@@ -18,7 +18,8 @@ import (
 type loginPage struct {
 	ev    received
 	req   *protocol.Login
-	tries int // how often the log was read for it
+	asked store.Ref // when: who asks later comes in later
+	tries int       // how often the log was read for it
 	room  *room
 
 	// Once a shared directory has let it in.
@@ -37,7 +38,7 @@ func (h *Hub) handleLogin(ev received, req *protocol.Login) {
 		h.fail(ev, protocol.NewError(protocol.CodeUnauthorized))
 		return
 	}
-	l := &loginPage{ev: ev, req: req}
+	l := &loginPage{ev: ev, req: req, asked: h.ref()}
 	r := h.rooms[req.Room]
 	if r == nil {
 		var err error
@@ -136,6 +137,12 @@ func (h *Hub) login(l *loginPage, read *page) {
 	if h.shared == nil {
 		old, err = h.admit(r, l.req, c)
 	}
+	if err == nil && old.overtook(l) {
+		h.abandon(l.member)
+		h.leaveIdle(r)
+		h.end(c, protocol.CloseTakenOver)
+		return
+	}
 	if err == nil {
 		h.flushRoom(r)
 		ack, whole := h.recall(r, l.req, read)
@@ -148,15 +155,19 @@ func (h *Hub) login(l *loginPage, read *page) {
 			h.enter(l, old, &ack)
 			c.accept(l.ev.grant)
 			h.send(c, h.frame(protocol.AppendLoginAck(h.scratch[:0], l.ev.ackID, ack)))
-			if !ack.Resumed {
-				h.announce(r)
-			}
+			h.announce(r) // what was left to this login, which may have been a newcomer's when it began
 			return
 		}
 	}
 	h.fail(l.ev, err)
 	h.abandon(l.member)
 	h.leaveIdle(r)
+}
+
+// overtook reports whether the member has come back meanwhile, elsewhere or on a connection that asked later than l, which
+// waited for the log: that one stays, as if the two had come in one after the other.
+func (m *member) overtook(l *loginPage) bool {
+	return m != nil && (m.remote || m.client != nil && m.client.asked > l.asked)
 }
 
 // enter makes the client a member, the one that is there already or a new one, and
@@ -173,6 +184,7 @@ func (h *Hub) enter(l *loginPage, old *member, ack *protocol.LoginAck) {
 		}
 		h.join(c, r, req)
 	}
+	c.asked = l.asked
 	ack.User = c.member.wire()
 	ack.Users, ack.Count = h.people(r), r.count
 	ack.Epoch, ack.Seq = h.log.Epoch(), r.window.seq

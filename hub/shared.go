@@ -169,7 +169,7 @@ func (h *Hub) move(m *member, remote bool) {
 	h.leaveIdle(m.room)
 }
 
-// typedElsewhere passes on who types at another node.
+// typedElsewhere passes on who types at another node, or did: it may be here by now, and is not told of itself.
 func (h *Hub) typedElsewhere(t store.Typing) {
 	r := h.rooms[t.Room]
 	if r == nil || h.large(r) {
@@ -178,7 +178,7 @@ func (h *Hub) typedElsewhere(t store.Typing) {
 	h.flushRoom(r)
 	frame := appendText(nil, protocol.AppendTyping(nil, t.From, t.ID, t.Typing))
 	for _, c := range r.clients {
-		if !c.out.replace(slotTyping, t.ID, frame) {
+		if c.member.ID != t.ID && !c.out.replace(slotTyping, t.ID, frame) {
 			h.slow = append(h.slow, c)
 		}
 	}

@@ -49,7 +49,7 @@ func (h *Hub) askToEnter(l *loginPage) {
 // on the newcomer. Asked again, it answers behind that.
 func (h *Hub) outdated(l *loginPage) bool {
 	m := l.member
-	return h.members[m.ID] != m || m.remote || m.parted > l.ref
+	return h.members[m.ID] != m || !m.remote && m.parted > l.ref
 }
 
 func (h *Hub) entered(out store.Entered) {

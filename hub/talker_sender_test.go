@@ -31,6 +31,7 @@ func (t *talker) closeWith(code protocol.CloseCode, _ string) {
 	switch {
 	case code == protocol.CloseTakenOver && t.seat != nil && t.seat.session != "":
 		t.seat.takenOver = true
+	case code == protocol.CloseTakenOver && t.overtaken():
 	case code == protocol.CloseRestart && m.drains:
 		for _, r := range t.asked {
 			if m.texts[r.text] == nil && r.event == "roomMessage" && r.text != "" && m.h.now.Before(m.drained.Add(drainAtMost)) {
@@ -45,4 +46,16 @@ func (t *talker) closeWith(code protocol.CloseCode, _ string) {
 	}
 	t.over, t.code = true, code
 	m.depart(t, false)
+}
+
+// overtaken reports whether a login of the talker waits whose user has come back on another connection meanwhile.
+func (t *talker) overtaken() bool {
+	for _, r := range t.asked {
+		if l := r.login; t.seat == nil && l != nil && l.Session != "" {
+			if s := t.m.room(l.Room).find(l.Nick); s != nil && s.talker != nil && s.session == l.Session {
+				return true
+			}
+		}
+	}
+	return false
 }
