@@ -33,18 +33,24 @@ func (h *Hub) invariants() error {
 				return fmt.Errorf("connection %s has no business in room %q", c.id, name)
 			}
 		}
-		connected := 0
+		connected, here := 0, 0
 		for _, u := range h.users.InRoom(name, 0, r.count) {
 			m := h.members[u.ID]
 			if m == nil || &m.User != u || m.room != r {
 				return fmt.Errorf("user %s of room %q is no member", u.ID, name)
 			}
+			if !m.remote {
+				here++
+			}
 			if m.client != nil {
 				connected++
-				if m.client.member != m {
+				if m.client.member != m || m.remote {
 					return fmt.Errorf("the connection of %s has another user", u.ID)
 				}
 			}
+		}
+		if here != r.here {
+			return fmt.Errorf("room %q counts %d who are here, there are %d", name, r.here, here)
 		}
 		if connected != len(r.clients) {
 			return fmt.Errorf("%d members of room %q are connected, %d connections are in it", connected, name, len(r.clients))

@@ -132,19 +132,25 @@ func newSchedule(seed uint64) *schedule {
 	return s
 }
 
-// shrink leaves out what is not needed for the schedule to go wrong: stretches
-// first, of half the length each time.
+// shrink leaves out what is not needed for the schedule to go wrong.
 func (s *schedule) shrink() {
-	for size := len(s.steps); size > 0; size /= 2 {
-		for from := 0; from+size <= len(s.steps); {
-			less := &schedule{s.setting, append(append([]step(nil), s.steps[:from]...), s.steps[from+size:]...)}
-			if less.play(nil) != "" {
-				s.steps = less.steps
+	s.steps = shrink(s.steps, func(less []step) bool { return (&schedule{s.setting, less}).play(nil) != "" })
+}
+
+// shrink leaves out steps that are not needed for them to go wrong: stretches
+// first, of half the length each time.
+func shrink(steps []step, wrong func([]step) bool) []step {
+	for size := len(steps); size > 0; size /= 2 {
+		for from := 0; from+size <= len(steps); {
+			less := append(append([]step(nil), steps[:from]...), steps[from+size:]...)
+			if wrong(less) {
+				steps = less
 			} else {
 				from++
 			}
 		}
 	}
+	return steps
 }
 
 // play runs the schedule from the start to when everybody has left, and tells
