@@ -22,7 +22,7 @@ func (p *sharedPlay) enter(node int, name string, since int64) *caller {
 }
 
 func stageOfSeveral(t *testing.T, nodes int) *sharedPlay {
-	p := newSharedPlay(sharedSetting{Nodes: nodes, Recent: 1, UsersLimit: 100, RoomLimit: 1000, Past: 3}, nil)
+	p := newSharedPlay(sharedSetting{Nodes: nodes, Recent: 1, UsersLimit: 100, RoomLimit: 1000, Past: 3, Grace: DefaultGrace}, nil)
 	t.Cleanup(func() {
 		p.close()
 		if p.wrong != "" {

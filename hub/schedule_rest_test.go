@@ -124,7 +124,9 @@ func (p *sharedPlay) checkRest() {
 	}
 	for _, room := range modelRooms {
 		for _, r := range p.s.people(room) {
-			if m := p.s.leases[r.node].h.members[r.id]; m == nil || m.client == nil || r.away {
+			if n := p.s.leases[r.node]; n == nil {
+				p.fail(nil, "%s is at node %d, which is no more", r.id, r.node)
+			} else if m := n.h.members[r.id]; m == nil || m.client == nil || r.away {
 				p.fail(nil, "%s is at node %d, away %v, and has no connection there", r.id, r.node, r.away)
 			}
 		}

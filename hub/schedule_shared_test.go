@@ -28,7 +28,9 @@ func TestSharedSchedules(t *testing.T) {
 type sharedSetting struct {
 	Nodes, Recent, UsersLimit, RoomLimit, Names int
 
-	Past int // messages that there were before
+	Past  int // messages that there were before
+	Grace time.Duration
+	Speed int // of nodes: things at one go at most
 }
 
 // What steps there are besides those of one hub, of which some are used here too.
@@ -41,8 +43,8 @@ const (
 	sharedKinds
 )
 
-var sharedWeights = [sharedKinds]int{connects: 12, logsIn: 25, sends: 8, types: 1, listsUsers: 1, pages: 2, pings: 1, logsOut: 9, ends: 9, clogs: 1,
-	kicksOut: 3, removesRoom: 1, works: 90, misses: 2, loses: 2, reports: 30, delivers: 6, evicts: 3, passes: 3}
+var sharedWeights = [sharedKinds]int{connects: 6, logsIn: 25, sends: 8, types: 1, listsUsers: 1, pages: 2, pings: 1, logsOut: 6, ends: 6, clogs: 1,
+	kicksOut: 3, removesRoom: 1, works: 90, misses: 2, loses: 2, reports: 70, delivers: 20, evicts: 3, passes: 3}
 
 var sharedNames = map[kind]string{removesRoom: "a room is removed", misses: "misses", loses: "loses", evicts: "evict", passes: "pass"}
 
@@ -55,6 +57,8 @@ func newSharedSchedule(seed uint64) (set sharedSetting, steps []step) {
 		RoomLimit:  []int{1000, 1000, 2, 3}[rng.IntN(4)],
 		Names:      []int{len(modelNames), 2, 1}[rng.IntN(3)],
 		Past:       []int{0, 0, 3}[rng.IntN(3)],
+		Grace:      []time.Duration{DefaultGrace, DefaultGrace, DefaultGrace, 0}[rng.IntN(4)],
+		Speed:      []int{2, 5, 15}[rng.IntN(3)],
 	}
 	favoured, total := sharedWeights, 0
 	for k := range favoured {
@@ -66,13 +70,14 @@ func newSharedSchedule(seed uint64) (set sharedSetting, steps []step) {
 	for _, w := range favoured {
 		total += w
 	}
+	slots := []int{6, 4, 3}[rng.IntN(3)]
 	for range 20 + rng.IntN(200) {
 		n, k := rng.IntN(total), kind(0)
 		for n >= favoured[k] {
 			n -= favoured[k]
 			k++
 		}
-		steps = append(steps, step{k, rng.IntN(6), rng.IntN(1000), rng.IntN(1000), rng.IntN(1000), rng.IntN(3) > 0})
+		steps = append(steps, step{k, rng.IntN(slots), rng.IntN(1000), rng.IntN(1000), rng.IntN(1000), rng.IntN(3) > 0})
 	}
 	return set, steps
 }
@@ -96,12 +101,13 @@ type sharedPage struct {
 
 func newSharedPlay(set sharedSetting, script *strings.Builder) *sharedPlay {
 	p := &sharedPlay{s: newServers(set.Nodes, set.Recent), setting: set, sessions: make(map[string]string), script: script}
+	p.s.grace = set.Grace
 	for range set.Past {
 		p.s.store(store.Message{At: start, Room: modelRooms[0], From: "Dee", Nick: "dee", UserID: "id0", Body: `"before"`}, 0)
 	}
 	ids := 0
 	for _, n := range p.s.nodes {
-		n.h = New(Config{Log: n, Shared: n, Grace: DefaultGrace, UsersLimit: set.UsersLimit, RoomLimit: set.RoomLimit})
+		n.h = New(Config{Log: n, Shared: n, Grace: set.Grace, UsersLimit: set.UsersLimit, RoomLimit: set.RoomLimit})
 		n.h.now = start
 		n.h.newID = func() string { ids++; return fmt.Sprint("id", ids) }
 	}
@@ -158,20 +164,23 @@ func (p *sharedPlay) act(st step) {
 			p.slots[st.a] = p.connect(p.s.nodes[st.b%len(p.s.nodes)])
 		}
 	case logsIn, sends, types, listsUsers, pages, pings, logsOut, clogs, ends, kicksOut:
+		if st.kind == logsIn && (c == nil || c.lost) {
+			c = p.connect(p.s.nodes[st.d%len(p.s.nodes)])
+			p.slots[st.a] = c
+		}
 		if c != nil && !c.lost {
 			n = c.n
 			c.act(st)
 		}
 	case works:
-		if all := n.todo(); len(all) > 0 {
-			p.note("node %d works: %d of %d", n.number, st.b%len(all), len(all))
-			all[st.b%len(all)]()
-			if st.c%3 > 0 {
-				n.tell()
-			}
+		for i := range 1 + st.d%p.setting.Speed {
+			p.work(st.a+i, st)
 		}
 	case reports:
-		p.report(n)
+		for i := range 1 + st.d%p.setting.Speed {
+			n = p.s.nodes[(st.a+i)%len(p.s.nodes)]
+			p.report(n)
+		}
 	case delivers:
 		p.deliver(st.b)
 	default:
@@ -179,6 +188,21 @@ func (p *sharedPlay) act(st step) {
 	}
 	if st.flush {
 		p.flush(n)
+	}
+}
+
+// work has a node do one thing, and perhaps tell of it: that one or, if it has nothing to do, the next that has.
+func (p *sharedPlay) work(from int, st step) {
+	for i := range p.s.nodes {
+		n := p.s.nodes[(from/2+i)%len(p.s.nodes)]
+		if all := n.todo(); len(all) > 0 {
+			p.note("node %d does %d of %d things", n.number, (st.b+from)%len(all), len(all))
+			all[(st.b+from)%len(all)]()
+			if (st.c+from)%3 > 0 {
+				n.tell()
+			}
+			return
+		}
 	}
 }
 

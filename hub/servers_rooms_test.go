@@ -3,6 +3,7 @@ package hub
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"parley/store"
 )
@@ -217,7 +218,7 @@ func (n *node) stray(r record) {
 		})
 	}
 	switch {
-	case r.session == nil:
+	case r.session == nil || n.s.grace == 0:
 		takeOut()
 	case r.away:
 		n.later = append(n.later, laterOn{n.s.now.Add(DefaultGrace), takeOut})
@@ -266,7 +267,7 @@ func (n *node) lose() {
 	n.waits, n.report.Lost = nil, true
 	n.tell()
 	delete(n.s.leases, number)
-	n.later = append(n.later, laterOn{n.s.now.Add(DefaultGrace), func() {
+	clean := func() {
 		for _, room := range modelRooms {
 			for _, p := range n.s.people(room) {
 				if p.node == number {
@@ -274,6 +275,9 @@ func (n *node) lose() {
 				}
 			}
 		}
-	}})
+	}
+	for _, d := range []time.Duration{DefaultGrace, 3 * DefaultGrace} { // once more for what was on its way
+		n.later = append(n.later, laterOn{n.s.now.Add(d), clean})
+	}
 	n.register()
 }

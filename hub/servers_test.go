@@ -23,6 +23,7 @@ type servers struct {
 	keys    map[string]int64 // seqs, by the keys of messages
 	lives   int64            // rooms that were removed
 	nodes   []*node
+	grace   time.Duration
 	recent  int                  // messages in a claim's answer at most
 	refused int                  // so many calls are refused
 	lost    int                  // so many answers are lost
