@@ -111,3 +111,35 @@ func TestTrimOfARemovedRoom(t *testing.T) {
 		t.Errorf("%v, with %d answers left", err, len(answers))
 	}
 }
+
+// A renewal of the lease that fails takes the node out of service, unless the connection was mended since it was sent.
+func TestFailedRenewal(t *testing.T) {
+	nc, err := nats.Connect(natstest.Plain(t)) // the test answers for the bucket
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for _, mended := range []bool{false, true} {
+		j := &JetStream{nc: nc, names: namesFor("parley"), ctx: t.Context(), slots: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+		j.lease = lease{id: "this", held: true}
+		asked := make(chan *nats.Msg, 1)
+		sub, err := nc.ChanSubscribe(j.names.keys+nodeKey("this"), asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j.lease.renew(j, time.Now())
+		ask := <-asked
+		if mended {
+			j.lease.reconnected(j)
+		}
+		ask.Respond([]byte(`{"error":{"err_code":10008}}`))
+		j.working.Wait()
+		for _, do := range j.take() {
+			do()
+		}
+		if out := j.Ready() != nil; out == mended {
+			t.Errorf("mended %v: %v", mended, j.Ready())
+		}
+		sub.Unsubscribe()
+	}
+}

@@ -25,6 +25,7 @@ type lease struct {
 	busy    bool
 	renewed time.Time // when the last renewal that worked was sent
 	renewAt time.Time
+	back    time.Time // when the connection to the servers was last mended
 	others  map[string]*node
 	died    map[string]time.Time // when others ended
 	cleanAt time.Time            // when users of nodes that are no more are taken out; zero: there are none
@@ -105,7 +106,7 @@ func (l *lease) reconnected(j *JetStream) {
 	if l.held {
 		j.ready.Store(nil)
 	}
-	l.renewAt = time.Time{}
+	l.back, l.renewAt = time.Now(), time.Time{}
 }
 
 func (l *lease) tick(j *JetStream, now time.Time) {
@@ -160,10 +161,12 @@ func (l *lease) renew(j *JetStream, sent time.Time) {
 		case l.id != id || !l.held:
 		case err == nil:
 			l.rev, l.renewed = next, sent
-			j.ready.Store(nil)
+			if j.nc.IsConnected() { // still
+				j.ready.Store(nil)
+			}
 		case errors.Is(err, ErrLost):
 			l.lose(j)
-		default:
+		case sent.After(l.back): // else its answer went with the connection of before
 			j.away()
 		}
 	})
