@@ -125,8 +125,7 @@ func (c *caller) ask(event, data string, q *question) {
 
 func (c *caller) end(goodbye bool) {
 	c.p.note("%s ends, goodbye %v", c.label, goodbye && !c.over)
-	atOnce := goodbye && !c.full // one that takes no more may be closed for that first, and has its grace period
-	c.lost, c.left = true, c.in != nil && (atOnce || c.in.Session == "" || c.p.setting.Grace == 0)
+	c.lost, c.left = true, c.in != nil && (goodbye || c.in.Session == "" || c.p.setting.Grace == 0)
 	c.n.h.step(disconnected{c: c.c, goodbye: goodbye && !c.over})
 	c.lines = nil
 }

@@ -89,6 +89,9 @@ func (p *sharedPlay) finish() {
 // checkLeft looks whether those who said goodbye, or could not come back, have left, but whose user has gone elsewhere.
 func (p *sharedPlay) checkLeft() {
 	for _, c := range p.callers {
+		if c.full && c.paper.closed && c.in != nil && c.in.Session != "" && p.setting.Grace > 0 {
+			continue // closed for taking no more, before its goodbye came to be acted on: it has its grace period
+		}
 		for _, room := range modelRooms {
 			for _, r := range p.s.people(room) {
 				if c.left && r.id == c.user.ID && len(p.s.resumed[r.id]) == 0 && c.n.losses == 0 {
